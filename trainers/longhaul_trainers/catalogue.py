@@ -1,0 +1,118 @@
+"""Names that a configuration may use, and the classes behind them."""
+
+from collections.abc import Mapping
+from functools import cached_property
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING, Any, Protocol
+
+from longhaul_trainers.errors import UnknownNameError
+
+if TYPE_CHECKING:
+    from longhaul_trainers.settings import Settings
+
+
+class Configurable(Protocol):
+    """A class that a catalogue may list: it names the settings it is built from."""
+
+    settings_type: "type[Settings]"
+
+
+class Catalogue:
+    """One list of names, for example all cells.
+
+    Args:
+        noun: what one entry is called in messages, for example ``cell``.
+        entries: name to import string ``package.module:Class``, resolved on first use, so that
+            listing names imports nothing.
+        group: entry-point group through which a user's own package adds names. A name of ours
+            cannot be replaced.
+    """
+
+    def __init__(self, noun: str, entries: Mapping[str, str], group: str | None = None) -> None:
+        self.noun = noun
+        self._entries = dict(entries)
+        self._group = group
+
+    @cached_property
+    def _contributed(self) -> dict[str, EntryPoint]:
+        if self._group is None:
+            return {}
+        found = entry_points(group=self._group)
+        return {point.name: point for point in found if point.name not in self._entries}
+
+    def names(self) -> list[str]:
+        """All names, ours first, each part in alphabetical order."""
+        return sorted(self._entries) + sorted(self._contributed)
+
+    def get(self, name: object, path: str = "") -> Any:
+        """The class called ``name``.
+
+        Args:
+            name: a name of this catalogue.
+            path: dotted path of the key that holds the name, for the message.
+
+        Raises:
+            UnknownNameError: no such name; the message has the nearest one.
+        """
+        if isinstance(name, str) and name in self._entries:
+            module, _, attribute = self._entries[name].partition(":")
+            return getattr(import_module(module), attribute)
+        if isinstance(name, str) and name in self._contributed:
+            return self._contributed[name].load()
+        raise UnknownNameError(path, self.noun, name, self.names())
+
+    def settings_type(self, name: object, path: str = "") -> "type[Settings]":
+        """The settings class of the entry called ``name``; raises as `get`."""
+        entry: Configurable = self.get(name, path)
+        return entry.settings_type
+
+
+CELLS = Catalogue(
+    "cell",
+    {
+        "exprnn": "longhaul_trainers.cells.exprnn:ExpRNN",
+        "gru": "longhaul_trainers.cells.gru:GRU",
+        "irnn": "longhaul_trainers.cells.rnn:IRNN",
+        "lstm": "longhaul_trainers.cells.lstm:LSTM",
+        "rnn": "longhaul_trainers.cells.rnn:RNN",
+        "scornn": "longhaul_trainers.cells.scornn:ScoRNN",
+    },
+    group="longhaul.cells",
+)
+
+TASKS = Catalogue(
+    "task",
+    {
+        "adding": "longhaul_trainers.tasks.adding:Adding",
+        "copying": "longhaul_trainers.tasks.copying:Copying",
+    },
+    group="longhaul.tasks",
+)
+
+NONLINEARITIES = Catalogue(
+    "nonlinearity",
+    {
+        name: f"longhaul_trainers.nonlinearities:{cls}"
+        for name, cls in {
+            "identity": "Identity",
+            "leaky_relu": "LeakyReLU",
+            "modrelu": "ModReLU",
+            "relu": "ReLU",
+            "tanh": "Tanh",
+        }.items()
+    },
+)
+
+OPTIMIZERS = Catalogue(
+    "optimizer",
+    {
+        name: f"longhaul_trainers.training.optimizers:{cls}"
+        for name, cls in {
+            "adam": "Adam",
+            "adamw": "AdamW",
+            "rmsprop": "RMSprop",
+            "sgd": "SGD",
+        }.items()
+    },
+)

@@ -1,0 +1,32 @@
+"""What can be wrong with a configuration, said so that a user can mend it."""
+
+from difflib import get_close_matches
+
+
+class SettingError(ValueError):
+    """A configuration value that cannot be used.
+
+    Args:
+        path: dotted path of the key, for example ``cell.hidden_size``; empty for the whole.
+        problem: what was found and what was expected.
+    """
+
+    def __init__(self, path: str, problem: str) -> None:
+        super().__init__(f"{path}: {problem}" if path else problem)
+        self.path = path
+        self.problem = problem
+
+
+class UnknownNameError(SettingError, LookupError):
+    """A name that no catalogue lists, or a key that no settings class has."""
+
+    def __init__(self, path: str, noun: str, name: object, known: list[str]) -> None:
+        super().__init__(path, f"unknown {noun} {name!r}; {nearest(name, known)}")
+        self.known = known
+
+
+def nearest(name: object, known: list[str]) -> str:
+    """The part of a message that helps after a misspelt name."""
+    close = get_close_matches(str(name), known, n=1)
+    meant = f"did you mean {close[0]!r}? " if close else ""
+    return f"{meant}Known: {', '.join(known) or 'none'}"

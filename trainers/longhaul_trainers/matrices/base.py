@@ -1,0 +1,72 @@
+"""What every recurrent matrix answers."""
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+from longhaul_trainers.parameter_groups import ParameterGroup
+
+
+class RecurrentMatrix(nn.Module, ABC):
+    """Makes the hidden-to-hidden matrices W of a pack from free parameters.
+
+    It answers five questions: the matrix, its parameter groups, what happens after a step, its
+    penalty, its diagnostics. Everything acts on each slot alone: no reduction, solver or scheme
+    may look across the pack, or a trial's bits would depend on its neighbours.
+    """
+
+    @abstractmethod
+    def matrix(self) -> Tensor:
+        """W of every slot, shape (P, H, H), differentiable; called once per iteration.
+
+        The scan computes ``h' = phi(W h + ...)`` for column vectors h.
+        """
+
+    @abstractmethod
+    def parameter_groups(self) -> list[ParameterGroup]:
+        """The groups of all its parameters."""
+
+    def after_step(self) -> None:
+        """Rebases, clamps or renormalises after the optimiser's step; does nothing by default."""
+
+    def penalty(self) -> Tensor | None:
+        """A term (P,) that training adds to the task loss and logs apart; None where there is none."""
+        return None
+
+    @torch.no_grad()
+    def diagnostics(self) -> dict[str, Tensor]:
+        """Float64 numbers (P,) to log under ``recurrent/``.
+
+        ``orthogonality_error`` is the Frobenius norm of W^T W - I, ``spectral_radius`` the largest
+        modulus of an eigenvalue, ``singular_value_min`` and ``singular_value_max`` the range of
+        singular values, ``departure_from_normality`` Henrici's sqrt(|W|_F^2 - sum |lambda|^2).
+        A slot whose matrix is not finite gets NaN everywhere.
+        """
+        per_slot = [_matrix_diagnostics(matrix) for matrix in self.matrix().double()]
+        return {name: torch.stack([one[name] for one in per_slot]) for name in per_slot[0]}
+
+
+_DIAGNOSTICS = (
+    "orthogonality_error",
+    "spectral_radius",
+    "singular_value_min",
+    "singular_value_max",
+    "departure_from_normality",
+)
+
+
+def _matrix_diagnostics(matrix: Tensor) -> dict[str, Tensor]:
+    if not bool(torch.isfinite(matrix).all()):
+        return {name: matrix.new_tensor(float("nan")) for name in _DIAGNOSTICS}
+    identity = torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device)
+    moduli = torch.linalg.eigvals(matrix).abs()
+    singular = torch.linalg.svdvals(matrix)
+    excess = matrix.square().sum() - moduli.square().sum()
+    return {
+        "orthogonality_error": torch.linalg.matrix_norm(matrix.mT @ matrix - identity),
+        "spectral_radius": moduli.max(),
+        "singular_value_min": singular.min(),
+        "singular_value_max": singular.max(),
+        "departure_from_normality": excess.clamp(min=0).sqrt(),
+    }

@@ -1,0 +1,1 @@
+"""Running a cell over time, one scan kind to a file."""

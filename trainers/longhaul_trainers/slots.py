@@ -1,0 +1,30 @@
+"""Building tensors slot by slot, so that a trial starts alike alone and in a pack."""
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+S = TypeVar("S")
+
+
+def stack_slots(
+    slots: Sequence[S],
+    generators: Sequence[torch.Generator],
+    draw: Callable[[S, torch.Generator], Tensor],
+) -> nn.Parameter:
+    """A parameter of shape (P, ...) whose slice p is drawn from slot p's settings and generator.
+
+    Args:
+        slots: the settings of each of the P slots.
+        generators: one generator a slot, on the CPU; nothing is drawn from any other source.
+        draw: makes one slot's tensor.
+    """
+    drawn = [draw(slot, generator) for slot, generator in zip(slots, generators, strict=True)]
+    return nn.Parameter(torch.stack(drawn))
+
+
+def slot_vector(slots: Sequence[S], value: Callable[[S], float]) -> Tensor:
+    """A float32 vector (P,) of one continuous hyperparameter."""
+    return torch.tensor([value(slot) for slot in slots], dtype=torch.float32)

@@ -1,0 +1,1 @@
+"""Benchmark tasks, one to a file; `longhaul_trainers.catalogue.TASKS` lists them."""

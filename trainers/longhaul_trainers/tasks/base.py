@@ -1,0 +1,140 @@
+"""What every task is."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from longhaul_trainers.settings import Settings
+
+Split = Literal["validation", "test"]
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """A named variant of a task exactly as one paper ran it.
+
+    Attributes:
+        name: for example ``arjovsky-2016``.
+        source: authors, title, venue, arXiv number.
+        summary: what is particular about it, in one or two sentences.
+        batch_size: sequences in a training batch, as published.
+        steps: training steps, as published.
+        defects: known faults of the published procedure, empty where there are none.
+    """
+
+    name: str
+    source: str
+    summary: str
+    batch_size: int
+    steps: int
+    defects: str = ""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Sequences of one trial, or of a pack once stacked.
+
+    Attributes:
+        inputs: float32 (T, B, I), or (T, P, B, I) for a pack.
+        targets: (S, B) whole numbers or (S, B, O) numbers for the S steps that are read out, or
+            with P before B for a pack.
+    """
+
+    inputs: Tensor
+    targets: Tensor
+
+    @staticmethod
+    def stack(batches: Sequence["Batch"]) -> "Batch":
+        """The batches of P trials as one pack's."""
+        return Batch(
+            torch.stack([batch.inputs for batch in batches], dim=1),
+            torch.stack([batch.targets for batch in batches], dim=1),
+        )
+
+    def to(self, device: torch.device) -> "Batch":
+        """The same batch on another device."""
+        return Batch(self.inputs.to(device), self.targets.to(device))
+
+
+class Task(ABC):
+    """A benchmark: data, loss, metrics, trivial baseline.
+
+    Training batch s of a trial depends on (task settings, data seed, s) alone. Validation and test
+    sets depend on the task settings and their size alone.
+
+    Args:
+        settings: an instance of ``settings_type``.
+    """
+
+    settings_type: ClassVar[type[Settings]]
+    protocols: ClassVar[dict[str, Protocol]]
+    """The protocols of this task by name."""
+    reads: ClassVar[Literal["every", "last"]] = "every"
+    """Whether the readout is applied at every time step or at the last one only."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    @property
+    @abstractmethod
+    def protocol(self) -> Protocol:
+        """The protocol that the settings name."""
+
+    @property
+    @abstractmethod
+    def input_size(self) -> int:
+        """I."""
+
+    @property
+    @abstractmethod
+    def output_size(self) -> int:
+        """O, the width of the readout."""
+
+    @property
+    @abstractmethod
+    def length(self) -> int:
+        """T, time steps of one sequence."""
+
+    @property
+    @abstractmethod
+    def baseline(self) -> float:
+        """Expected loss of the best predictor that remembers nothing."""
+
+    @abstractmethod
+    def training_batch(self, seed: int, step: int, batch_size: int) -> Batch:
+        """The batch of training step ``step`` (the first is 0) of a trial with this data seed."""
+
+    @abstractmethod
+    def evaluation_set(self, split: Split, size: int) -> Batch:
+        """``size`` fixed sequences; a larger set begins with a smaller one's sequences."""
+
+    @abstractmethod
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Mean loss of one slot, a scalar.
+
+        Args:
+            outputs: readouts (S, B, O) of the S steps that are read.
+            targets: as in `Batch`, without P.
+        """
+
+    def metrics(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        """Further scalars of one slot, for example ``accuracy``; the arguments are those of `loss`."""
+        return {}
+
+    def evaluation_hash(self, split: Split, size: int) -> str:
+        """SHA-256 of an evaluation set: shapes, inputs (float32) and targets, little endian."""
+        # imported here: hashing is only ever asked for once a trial
+        import hashlib
+
+        batch = self.evaluation_set(split, size)
+        digest = hashlib.sha256()
+        for tensor in (batch.inputs, batch.targets):
+            array = tensor.contiguous().numpy()
+            little = array.astype(array.dtype.newbyteorder("<"), copy=False)
+            digest.update(f"{little.dtype.str}{little.shape}".encode())
+            digest.update(little.tobytes())
+        return digest.hexdigest()

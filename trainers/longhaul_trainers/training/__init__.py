@@ -1,0 +1,1 @@
+"""Training packs of trials: optimisers, the loop, evaluation, checkpoints."""

@@ -1,0 +1,111 @@
+"""What a training run is configured by."""
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+from longhaul_trainers.catalogue import CELLS, OPTIMIZERS, TASKS
+from longhaul_trainers.cells.base import CellSettings
+from longhaul_trainers.errors import SettingError, UnknownNameError
+from longhaul_trainers.settings import (
+    Settings,
+    component,
+    dump,
+    parse,
+    parse_component,
+    setting,
+    structure,
+)
+from longhaul_trainers.training.optimizers import RMSpropSettings
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSettings(Settings):
+    """How a trial is trained and measured."""
+
+    steps: int | None = setting(
+        None, ge=1, searchable=False, help="training steps; null: as the protocol published"
+    )
+    batch_size: int | None = setting(
+        None, ge=1, structural=True, help="sequences in a batch; null: as the protocol published"
+    )
+    optimizer: Settings = component(
+        OPTIMIZERS, RMSpropSettings(), help="optimiser and learning rate of the main parameters"
+    )
+    clip_norm: float | None = setting(
+        None, gt=0, help="largest Euclidean norm of a trial's whole gradient; null: no clipping"
+    )
+    evaluate_every: int = setting(
+        50, ge=1, searchable=False, help="training steps between two points of the curve"
+    )
+    validation_size: int = setting(
+        500, ge=1, structural=True, searchable=False, help="sequences of the validation set"
+    )
+    test_size: int = setting(
+        1000, ge=1, structural=True, searchable=False, help="sequences of the test set"
+    )
+    divergence: float = setting(
+        1e4, gt=1, searchable=False, help="a loss above this many trivial baselines has diverged"
+    )
+
+
+@dataclass(frozen=True)
+class TrialConfig:
+    """One configuration with every leaf fixed.
+
+    Attributes:
+        task, cell: settings of one entry of the respective catalogue.
+        training: how it is trained; steps and batch size are filled in from the protocol.
+        seed: master seed of the trial, in [0, 2^63); initial parameters and training data derive
+            from it.
+    """
+
+    task: Settings
+    cell: CellSettings
+    training: TrainingSettings
+    seed: int
+
+    @classmethod
+    def parse(cls, value: dict[str, Any]) -> Self:
+        """From the mapping ``{task: ..., cell: ..., training: ..., seed: ...}``.
+
+        Raises:
+            SettingError: with the path of the key at fault.
+        """
+        known = ["task", "cell", "training", "seed"]
+        for key in value:
+            if key not in known:
+                raise UnknownNameError(str(key), "key", key, known)
+        for key in ("task", "cell"):
+            if key not in value:
+                raise SettingError(key, "missing")
+        task = parse_component(TASKS, value["task"], "task")
+        cell = parse_component(CELLS, value["cell"], "cell")
+        if not isinstance(cell, CellSettings):
+            raise TypeError(f"settings of cell {cell.name!r} are not CellSettings")
+        training = parse(TrainingSettings, value.get("training") or {}, "training")
+        seed = value.get("seed", 0)
+        if type(seed) is not int or not 0 <= seed < 2**63:
+            raise SettingError("seed", f"expected a whole number in [0, 2^63), found {seed!r}")
+        protocol = TASKS.get(task.name)(task).protocol
+        training = training.with_changes(
+            steps=training.steps or protocol.steps,
+            batch_size=training.batch_size or protocol.batch_size,
+        )
+        return cls(task, cell, training, seed)
+
+    def dump(self) -> dict[str, Any]:
+        """The mapping from which `parse` makes an equal configuration."""
+        return {
+            "task": dump(self.task),
+            "cell": dump(self.cell),
+            "training": dump(self.training),
+            "seed": self.seed,
+        }
+
+    def structure(self) -> dict[str, Any]:
+        """What must be equal for all trials of a pack; the task must be equal altogether."""
+        return {
+            "task": dump(self.task),
+            "cell": structure(self.cell),
+            "training": structure(self.training),
+        }
