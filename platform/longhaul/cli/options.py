@@ -1,0 +1,111 @@
+"""Arguments and options that several commands share."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import unquote, urlsplit
+
+import click
+
+from longhaul.errors import RequestError
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+DEFAULT_STORAGE = "./longhaul-runs"
+
+
+def default_tracking_uri(storage: str) -> str:
+    """The address of the MLflow database beside a storage folder.
+
+    Args:
+        storage: a folder, or a ``file://`` address of one.
+
+    Returns:
+        ``sqlite:///`` and the absolute path of ``mlflow.db`` in the folder that holds ``storage``.
+
+    Raises:
+        RequestError: the storage is no local folder, so that nothing can lie beside it.
+    """
+    if storage.startswith("file://"):
+        storage = unquote(urlsplit(storage).path)
+    elif "://" in storage:
+        raise RequestError(
+            f"storage {storage} has no local folder for an MLflow database beside it; "
+            "say where to track: --tracking-uri URI"
+        )
+    return f"sqlite:///{Path(storage).expanduser().resolve().parent / 'mlflow.db'}"
+
+
+def _or_default_tracking(ctx: click.Context, _: click.Parameter, given: str | None) -> str:
+    return given or default_tracking_uri(ctx.params.get("storage", DEFAULT_STORAGE))
+
+
+# Eager, so that the default of --tracking-uri can look at it.
+_storage = click.option(
+    "--storage",
+    metavar="URI",
+    envvar="LONGHAUL_STORAGE",
+    show_envvar=True,
+    default=DEFAULT_STORAGE,
+    show_default=True,
+    is_eager=True,
+    help="Folder that holds the searches.",
+)
+_tracking = click.option(
+    "--tracking-uri",
+    metavar="URI",
+    envvar="MLFLOW_TRACKING_URI",
+    show_envvar=True,
+    callback=_or_default_tracking,
+    help="MLflow server or database.  [default: mlflow.db beside the storage folder]",
+)
+_json = click.option(
+    "--json", "as_json", is_flag=True, help="One JSON object on standard output, nothing else."
+)
+_address = click.option(
+    "--address", metavar="ADDR", help="A running Ray cluster.  [default: start Ray here]"
+)
+_set = click.option(
+    "--set",
+    "changes",
+    metavar="PATH=VALUE",
+    multiple=True,
+    help="Change one leaf of the space, for example training.steps=100; can be repeated.",
+)
+_name = click.argument("name", metavar="NAME")
+_space = click.argument("space", metavar="SPACE")
+
+
+def storage_option(command: Command) -> Command:
+    """``--storage URI``: parameter ``storage`` (text)."""
+    return _storage(command)
+
+
+def tracking_option(command: Command) -> Command:
+    """``--tracking-uri URI``: parameter ``tracking_uri`` (text, the default filled in)."""
+    return _tracking(command)
+
+
+def json_option(command: Command) -> Command:
+    """``--json``: parameter ``as_json`` (bool); hand it to `longhaul.cli.output.emit`."""
+    return _json(command)
+
+
+def address_option(command: Command) -> Command:
+    """``--address ADDR``: parameter ``address`` (text or None)."""
+    return _address(command)
+
+
+def set_option(command: Command) -> Command:
+    """``--set PATH=VALUE``: parameter ``changes`` (tuple of the texts as given)."""
+    return _set(command)
+
+
+def name_argument(command: Command) -> Command:
+    """``NAME`` of a search: parameter ``name``."""
+    return _name(command)
+
+
+def space_argument(command: Command) -> Command:
+    """``SPACE``, a file or the name of a shipped space: parameter ``space``."""
+    return _space(command)
