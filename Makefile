@@ -1,0 +1,64 @@
+# Every target sets up what it needs; a second call is quick. Nothing has to be activated.
+
+PYTHON ?= python3
+SPACE ?= copying-quickstart
+ARGS ?=
+CONSTRAINTS ?= infra/constraints/cpu.txt
+
+BIN := .venv/bin
+PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c $(CONSTRAINTS)
+BENCHMARKS := $(filter-out benchmarks/machine.py,$(wildcard benchmarks/*.py))
+
+.PHONY: help search test test-slow test-gpu test-browser check bench clean
+
+help: ## show these lines
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
+
+search: .venv/installed ## set up, then search SPACE (copying-quickstart; ARGS="--trials 4")
+	@$(BIN)/longhaul search $(SPACE) $(ARGS)
+
+test: .venv/installed-dev ## set up, then the tests that every change must pass (ARGS="-k ledger")
+	@$(BIN)/pytest $(ARGS)
+
+test-slow: .venv/installed-dev ## the tests that take minutes
+	@$(BIN)/pytest -m "slow and not gpu and not browser" $(ARGS)
+
+test-gpu: .venv/installed-dev ## the tests that need a CUDA device
+	@$(BIN)/pytest -m gpu $(ARGS)
+
+test-browser: .venv/installed-dev ## the tests that need Chromium
+	@$(BIN)/pytest -m browser $(ARGS)
+
+check: .venv/installed-dev ## ruff, mypy and pyright
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/pyright
+
+bench: .venv/installed-dev ## run every program in benchmarks/, which rewrites its page in benchmarks/results/
+	@for program in $(BENCHMARKS); do echo "$$program" && $(BIN)/python "$$program" || exit 1; done
+
+clean: ## remove the environment, caches and builds; searches and their results stay
+	rm -rf .venv dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The stamps are written last, so that whatever broke in the middle is done again next time.
+.venv/installed: pyproject.toml $(CONSTRAINTS) | .venv/created
+	$(PIP_INSTALL) -e .
+	@touch $@
+
+# Contains what .venv/installed stands for, hence both stamps.
+.venv/installed-dev: pyproject.toml $(CONSTRAINTS) | .venv/created
+	$(PIP_INSTALL) -e ".[dev]"
+	@touch .venv/installed $@
+
+.venv/created:
+	@$(PYTHON) -c "" 2>/dev/null || \
+	  { echo "error: no $(PYTHON) here; name a Python 3.11 or newer: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11))" || \
+	  { echo "error: Longhaul needs Python 3.11 or newer, and $(PYTHON) is older; name another: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@$(PYTHON) -c "import ensurepip, venv" 2>/dev/null || \
+	  { echo "error: '$(PYTHON) -m venv' is not available; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	@echo "Setting up .venv: about 2 GB (more with a CUDA build of torch), a few minutes."
+	$(PYTHON) -m venv .venv
+	@touch $@
