@@ -1,7 +1,7 @@
 """What every task is."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -11,6 +11,9 @@ from torch import Tensor
 from longhaul_trainers.settings import Settings
 
 Split = Literal["validation", "test"]
+
+IGNORED = -100
+"""The target of a step that the protocol does not count, as torch's cross entropy knows it."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ class Batch:
     Attributes:
         inputs: float32 (T, B, I), or (T, P, B, I) for a pack.
         targets: (S, B) whole numbers or (S, B, O) numbers for the S steps that are read out, or
-            with P before B for a pack.
+            with P before B for a pack. A whole number may be `IGNORED`: the step is not counted.
     """
 
     inputs: Tensor
@@ -71,7 +74,7 @@ class Task(ABC):
     """
 
     settings_type: ClassVar[type[Settings]]
-    protocols: ClassVar[dict[str, Protocol]]
+    protocols: ClassVar[Mapping[str, Protocol]]
     """The protocols of this task by name."""
     reads: ClassVar[Literal["every", "last"]] = "every"
     """Whether the readout is applied at every time step or at the last one only."""
@@ -122,8 +125,12 @@ class Task(ABC):
         """
 
     def metrics(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
-        """Further scalars of one slot, for example ``accuracy``; the arguments are those of `loss`."""
+        """Further scalars of one slot, for example ``accuracy``; the arguments are `loss`'s."""
         return {}
+
+    @abstractmethod
+    def example(self) -> str:
+        """One sequence and its targets as aligned lines of text, long dull stretches left out."""
 
     def evaluation_hash(self, split: Split, size: int) -> str:
         """SHA-256 of an evaluation set: shapes, inputs (float32) and targets, little endian."""

@@ -1,0 +1,96 @@
+"""Random numbers by address: a draw depends on where it stands, not on what was drawn before.
+
+A `Stream` is named by labels. Its words are addressed by (step, row, column), so the batch of any
+training step, or the i-th sequence of an evaluation set, is drawn without drawing anything else.
+
+The generator is Philox 4x64 with ten rounds (Salmon, Moraes, Dror, Shaw, "Parallel Random Numbers:
+As Easy as 1, 2, 3", SC 2011). Only its raw output is used, a stream that numpy promises never to
+change; the conversions to integers and floats below are this module's own, for numpy's may change.
+Everything is integer arithmetic or one exact multiplication by a power of two, hence the same on
+every platform.
+"""
+
+import hashlib
+from typing import Final, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+Words = NDArray[np.uint64]
+
+_BLOCK: Final = 4  # words that one counter value yields
+_COUNTER_PERIOD: Final = 1 << 256
+_STEP_BIT: Final = 128  # the step is the third 64-bit word of the counter
+
+
+@final
+class Stream:
+    """The random words that belong to some labels.
+
+    Args:
+        labels: what the numbers are for, for example ``("copying", "training", seed)``. Texts and
+            whole numbers are told apart, and no two lists of labels share a stream.
+    """
+
+    def __init__(self, *labels: str | int) -> None:
+        joined = b"".join(_encode(label) for label in labels)
+        self.key = int.from_bytes(hashlib.sha256(joined).digest()[:16], "little")
+
+    def words(self, rows: int, width: int, *, step: int = 0, first_row: int = 0) -> Words:
+        """Independent uniform 64-bit words, shape (rows, width).
+
+        Row r holds words r * width ... (r + 1) * width - 1 of the step. So for a given width it
+        depends neither on how many rows are asked for, nor on the first one.
+
+        Args:
+            rows: number of rows, one for each sequence.
+            width: words in a row; words at another width are other numbers.
+            step: in [0, 2^64).
+            first_row: index of the first row.
+        """
+        if not 0 <= step < 1 << 64:
+            raise ValueError(f"step must be in [0, 2^64), found {step}")
+        first = first_row * width
+        block, skipped = divmod(first, _BLOCK)
+        counter = (step << _STEP_BIT) + block
+        # numpy counts up before it draws: started one earlier, block b comes of counter value b.
+        generator = np.random.Philox(key=self.key, counter=(counter - 1) % _COUNTER_PERIOD)
+        drawn: Words = generator.random_raw(skipped + rows * width)
+        return drawn[skipped:].reshape(rows, width)
+
+
+def integers(words: Words, bound: int) -> NDArray[np.int64]:
+    """Uniform whole numbers in [0, bound), one for each word.
+
+    The word, read as a fraction of 2^64, is multiplied by ``bound`` and rounded down, exactly.
+    Every value's probability is within 2^-64 of 1 / bound, and equal to it where bound is a power
+    of two.
+
+    Args:
+        words: any shape.
+        bound: in [1, 2^32].
+    """
+    if not 1 <= bound <= 1 << 32:
+        raise ValueError(f"bound must be in [1, 2^32], found {bound}")
+    # The upper half of the 128-bit product, put together from two 64-bit ones, neither of which
+    # can overflow.
+    n, half = np.uint64(bound), np.uint64(32)
+    low = ((words & np.uint64(0xFFFF_FFFF)) * n) >> half
+    return (((words >> half) * n + low) >> half).astype(np.int64)
+
+
+def uniform32(words: Words) -> NDArray[np.float32]:
+    """Uniform float32 in [0, 1): multiples of 2^-24 from each word's upper 24 bits."""
+    return (words >> np.uint64(40)).astype(np.float32) * np.float32(2.0**-24)
+
+
+def uniform64(words: Words) -> NDArray[np.float64]:
+    """Uniform float64 in [0, 1): multiples of 2^-53 from each word's upper 53 bits."""
+    return (words >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+def _encode(label: str | int) -> bytes:
+    # With kind and length in front, no label can imitate the boundary between two others.
+    kind = "s" if isinstance(label, str) else "i"
+    text = str(label).encode()
+    return f"{kind}{len(text)}:".encode() + text

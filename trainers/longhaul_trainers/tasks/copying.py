@@ -1,0 +1,173 @@
+"""The copying memory task: repeat a pattern after a long delay.
+
+B sequences, T time steps, I inputs, O classes.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy, one_hot
+
+from longhaul_trainers.counter import Words, integers
+from longhaul_trainers.errors import SettingError
+from longhaul_trainers.settings import Settings, setting
+from longhaul_trainers.tasks.base import IGNORED, Batch
+from longhaul_trainers.tasks.copying_protocols import (
+    BLANK,
+    CODES,
+    MARKER,
+    PATTERN,
+    PROTOCOLS,
+    SYMBOLS,
+    CopyingProtocol,
+    ProtocolName,
+)
+from longhaul_trainers.tasks.synthetic import SyntheticTask
+
+
+@dataclass(frozen=True, kw_only=True)
+class CopyingSettings(Settings):
+    """Which copying task."""
+
+    name: ClassVar[str] = "copying"
+
+    protocol: ProtocolName = setting(
+        "arjovsky-2016", structural=True, searchable=False, help="the layout, as a paper had it"
+    )
+    delay: int = setting(
+        100,
+        ge=1,
+        structural=True,
+        searchable=False,
+        help="how long to remember, in steps, as the protocol counts them",
+    )
+
+    def check(self) -> None:
+        """Refuses a delay too short for the layout."""
+        least = PROTOCOLS[self.protocol].layout.least_delay
+        if self.delay < least:
+            problem = f"protocol {self.protocol} needs at least {least}, found {self.delay}"
+            raise SettingError("delay", problem)
+
+
+@final
+class Copying(SyntheticTask):
+    """Ten symbols of eight kinds, a delay, a marker, and the ten symbols again.
+
+    With delay 7 in the protocol ``arjovsky-2016`` (a dot is a blank, M the marker)::
+
+        input   3 6 5 7 2 8 1 1 4 2 . . . . . . M . . . . . . . . . .
+        target  . . . . . . . . . . . . . . . . . 3 6 5 7 2 8 1 1 4 2
+
+    Inputs are one-hot, (T, B, 10): blank, symbols 1 to 8, marker. Targets are (T, B) whole numbers
+    with the same codes; steps that a protocol does not count hold `IGNORED`.
+
+    Reference: task of Hochreiter and Schmidhuber (1997) in the form of Arjovsky et al. (2016),
+    arXiv:1511.06464. The variants are in `copying_protocols`.
+    """
+
+    settings_type = CopyingSettings
+    protocols: ClassVar[Mapping[str, CopyingProtocol]] = PROTOCOLS
+    reads = "every"
+    settings: CopyingSettings
+
+    def __init__(self, settings: CopyingSettings) -> None:
+        super().__init__(settings)
+        layout = self.protocol.layout
+        codes = torch.tensor(layout.codes(settings.delay))
+        self._length = PATTERN + len(codes)
+        # What all sequences share, (T, 1, I) and (T, 1); the pattern's rows are still empty.
+        self._inputs = torch.zeros(self._length, 1, CODES)
+        self._inputs[PATTERN:, 0] = one_hot(codes, CODES).float()
+        unread = BLANK if layout.counted == "every" else IGNORED
+        self._targets = torch.full((self._length, 1), unread, dtype=torch.int64)
+
+    @property
+    def protocol(self) -> CopyingProtocol:
+        """See `Task.protocol`."""
+        return PROTOCOLS[self.settings.protocol]
+
+    @property
+    def input_size(self) -> int:
+        """10."""
+        return CODES
+
+    @property
+    def output_size(self) -> int:
+        """9, or 10 where the protocol has an output for the marker."""
+        return self.protocol.layout.classes
+
+    @property
+    def length(self) -> int:
+        """T, from the first symbol of the pattern to the last recalled one."""
+        return self._length
+
+    @property
+    def baseline(self) -> float:
+        """10 ln 8 / S, for S steps that the protocol counts.
+
+        The best predictor that knows the layout and the step, but none of the symbols, is sure of
+        the blanks, which cost nothing, and can only give each of the 8 symbols the probability 1/8
+        at the 10 recalled steps, which cost ln 8 each. The mean over S = T steps is 10 ln 8 / T,
+        that is 10 ln 8 / (delay + 20) for arjovsky-2016 and 10 ln 8 / (delay + 10) for keller-2024;
+        where only the recalled steps count, S = 10 and the mean is ln 8.
+        """
+        counted = self._length if self.protocol.layout.counted == "every" else PATTERN
+        return PATTERN * math.log(SYMBOLS) / counted
+
+    @property
+    def words_per_sequence(self) -> int:
+        """One for each symbol of the pattern."""
+        return PATTERN
+
+    def sequences(self, words: Words) -> Batch:
+        """See `SyntheticTask.sequences`."""
+        size = len(words)
+        pattern = torch.from_numpy(integers(words, SYMBOLS) + 1).T
+        inputs = self._inputs.repeat(1, size, 1)
+        inputs[:PATTERN].scatter_(2, pattern.unsqueeze(2), 1.0)
+        targets = self._targets.repeat(1, size)
+        targets[-PATTERN:] = pattern
+        return Batch(inputs, targets)
+
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Mean cross entropy in nats over all sequences and counted steps.
+
+        Args:
+            outputs: logits (T, B, O).
+            targets: (T, B).
+        """
+        return cross_entropy(outputs.flatten(0, 1), targets.flatten(), ignore_index=IGNORED)
+
+    def metrics(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        """``accuracy``: share of the recalled symbols that the largest logit names."""
+        named = outputs[-PATTERN:].argmax(2)
+        return {"accuracy": (named == targets[-PATTERN:]).float().mean()}
+
+    def example(self) -> str:
+        """See `Task.example`."""
+        batch = self.evaluation_set("validation", 1)
+        rows = {
+            "input": [_picture(code) for code in batch.inputs[:, 0].argmax(1).tolist()],
+            "target": [_picture(code) for code in batch.targets[:, 0].tolist()],
+        }
+        blanks = self.settings.delay + self.protocol.layout.extra_blanks
+        shown = 6
+        legend = f"{_picture(BLANK)} blank, {_picture(MARKER)} marker"
+        if self.protocol.layout.counted == "recalled":
+            legend += f", {_picture(IGNORED)} not counted"
+        if blanks > shown + 1:
+            cut = slice(PATTERN + shown // 2, PATTERN + blanks - shown // 2)
+            legend += f", … {blanks - shown} more blanks"
+            for row in rows.values():
+                row[cut] = ["…"]
+        lines = [f"{name:<8}{' '.join(row)}" for name, row in rows.items()]
+        return "\n".join([*lines, f"({legend}; {self.length} steps)"])
+
+
+def _picture(code: int) -> str:
+    return {BLANK: ".", MARKER: "M", IGNORED: "-"}.get(code, str(code))
