@@ -23,7 +23,11 @@ class TrainingSettings(Settings):
     """How a trial is trained and measured."""
 
     steps: int | None = setting(
-        None, ge=1, searchable=False, help="training steps; null: as the protocol published"
+        None,
+        ge=1,
+        structural=True,
+        searchable=False,
+        help="training steps; null: as the protocol published",
     )
     batch_size: int | None = setting(
         None, ge=1, structural=True, help="sequences in a batch; null: as the protocol published"
@@ -35,7 +39,11 @@ class TrainingSettings(Settings):
         None, gt=0, help="largest Euclidean norm of a trial's whole gradient; null: no clipping"
     )
     evaluate_every: int = setting(
-        50, ge=1, searchable=False, help="training steps between two points of the curve"
+        50,
+        ge=1,
+        structural=True,
+        searchable=False,
+        help="training steps between two points of the curve",
     )
     validation_size: int = setting(
         500, ge=1, structural=True, searchable=False, help="sequences of the validation set"

@@ -1,0 +1,54 @@
+"""Measuring the models of a pack on a fixed set."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from longhaul_trainers.tasks.base import Batch, Task
+from longhaul_trainers.training.model import SequenceModel
+
+# Hidden states of one chunk of an evaluation set: T * B * H floats of a slot, 64 MiB at most. Only
+# the shape of a slot decides, never P, so that a slot's bits do not depend on its neighbours.
+CHUNK_FLOATS = 2**24
+
+
+@dataclass(frozen=True)
+class EvaluationSet:
+    """One fixed set in chunks of sequences, inputs and targets without a pack dimension."""
+
+    chunks: tuple[Batch, ...]
+
+    @classmethod
+    def cut(cls, batch: Batch, hidden_size: int, device: torch.device) -> "EvaluationSet":
+        """Cuts a set (T, B, I) into chunks that fit."""
+        steps, sequences, _ = batch.inputs.shape
+        size = max(1, min(sequences, CHUNK_FLOATS // (steps * hidden_size)))
+        cut = zip(batch.inputs.split(size, 1), batch.targets.split(size, 1), strict=True)
+        return cls(tuple(Batch(one, other).to(device) for one, other in cut))
+
+
+@torch.no_grad()
+def evaluate(model: SequenceModel, task: Task, data: EvaluationSet) -> dict[str, Tensor]:
+    """Mean loss and metrics of each slot over a set.
+
+    Returns:
+        ``loss`` and the task's further metrics, each of shape (P,), float64.
+    """
+    sums: dict[str, Tensor] = {}
+    total = 0
+    for chunk in data.chunks:
+        sequences = chunk.inputs.shape[1]
+        pack = model.cell.pack_size
+        outputs = model(chunk.inputs.unsqueeze(1).expand(-1, pack, -1, -1))
+        for name, values in _measure(task, outputs, chunk.targets).items():
+            sums[name] = sums.get(name, 0) + values * sequences
+        total += sequences
+    return {name: values / total for name, values in sums.items()}
+
+
+def _measure(task: Task, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
+    per_slot = [
+        {"loss": task.loss(slot, targets), **task.metrics(slot, targets)} for slot in outputs
+    ]
+    return {name: torch.stack([one[name] for one in per_slot]).double() for name in per_slot[0]}

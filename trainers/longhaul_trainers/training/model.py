@@ -1,0 +1,69 @@
+"""A cell with its readout."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from longhaul_trainers.catalogue import CELLS
+from longhaul_trainers.cells.base import Cell, CellSettings
+from longhaul_trainers.parameter_groups import ParameterGroup
+from longhaul_trainers.slots import stack_slots
+from longhaul_trainers.tasks.base import Task
+
+
+class SequenceModel(nn.Module):
+    """P cells, each with a linear readout.
+
+    The readout's weights are Glorot uniform, its biases 0, as in Arjovsky et al. 2016
+    (arXiv:1511.06464), whatever the cell, so that cells are compared under one readout.
+
+    Args:
+        task: gives input and output size and the steps that are read.
+        slots: the cell settings of each slot.
+        generators: one CPU generator a slot.
+    """
+
+    def __init__(
+        self, task: Task, slots: Sequence[CellSettings], generators: Sequence[torch.Generator]
+    ) -> None:
+        super().__init__()
+        cell_type: type[Cell] = CELLS.get(slots[0].name)
+        self.cell = cell_type(task.input_size, slots, generators)
+        self.reads_last = task.reads == "last"
+        fan_in, fan_out = self.cell.output_size, task.output_size
+        bound = math.sqrt(6 / (fan_in + fan_out))
+
+        def draw(_: CellSettings, generator: torch.Generator) -> Tensor:
+            return (torch.rand(fan_in, fan_out, generator=generator) * 2 - 1) * bound
+
+        self.readout_weight = stack_slots(slots, generators, draw)
+        self.readout_bias = nn.Parameter(torch.zeros(len(slots), 1, fan_out))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """The readouts (P, S, B, O) of the S steps that the task reads, for inputs (T, P, B, I)."""
+        hidden, _ = self.cell(inputs)
+        if self.reads_last:
+            hidden = hidden[-1:]
+        steps, pack, batch, size = hidden.shape
+        # One product a slot over all steps; the slots lead, so that each one's part is contiguous.
+        flat = hidden.transpose(0, 1).reshape(pack, steps * batch, size)
+        read = torch.baddbmm(self.readout_bias, flat, self.readout_weight)
+        return read.reshape(pack, steps, batch, -1)
+
+    def parameter_groups(self) -> list[ParameterGroup]:
+        """The cell's groups and the readout's, at the trial's own learning rate."""
+        ratio = torch.ones(self.cell.pack_size)
+        readout = (self.readout_weight, self.readout_bias)
+        return [*self.cell.parameter_groups(), ParameterGroup("main", readout, ratio)]
+
+    @staticmethod
+    def parameter_count(task: Task, settings: CellSettings) -> int:
+        """Trainable parameters of one slot, cell and readout, by formula.
+
+        Only cells whose output size is their hidden size need no instance to be counted.
+        """
+        cell_type: type[Cell] = CELLS.get(settings.name)
+        readout = (settings.hidden_size + 1) * task.output_size
+        return cell_type.parameter_count(task.input_size, settings) + readout
