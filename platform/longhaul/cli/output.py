@@ -97,6 +97,7 @@ def _plain(value: object) -> Any:
         return [_plain(one) for one in sorted(value)]
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return _plain({one.name: getattr(value, one.name) for one in dataclasses.fields(value)})
-    if hasattr(value, "item"):  # a number of numpy or torch, neither imported for it
-        return _plain(value.item())
+    item = getattr(value, "item", None)  # a number of numpy or torch, neither imported for it
+    if callable(item):
+        return _plain(item())
     raise TypeError(f"no JSON for {type(value).__name__} {value!r}")
