@@ -1,0 +1,76 @@
+"""Writing out what a space leaves unsaid, so that later defaults cannot change its meaning."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from longhaul.spec.holes import Choice, Hole, Tree
+from longhaul.spec.schema import configuration_fields, plain_type, settings_type
+from longhaul_trainers.settings import FieldDescription, Settings, describe, dump
+
+if TYPE_CHECKING:
+    from longhaul_trainers.training.settings import TrialConfig
+
+
+def resolve(tree: Mapping[str, Tree], first: "TrialConfig") -> dict[str, Tree]:
+    """The same space with every default written out; resolving it again changes nothing.
+
+    Given keys keep their order, since holes are asked for in it; defaults follow.
+
+    Args:
+        tree: ``task``, ``cell`` and ``training``, validated.
+        first: any configuration of the space; training steps and batch size come from its protocol
+            where the space leaves them open.
+    """
+    fields = configuration_fields()
+    training = _value(fields["training"], tree.get("training") or {})
+    lengths = {"steps": first.training.steps, "batch_size": first.training.batch_size}
+    if isinstance(training, Choice):
+        training = Choice(tuple(_with_lengths(option, lengths) for option in training.options))
+    else:
+        training = _with_lengths(training, lengths)
+    return {
+        "task": dump(first.task),
+        "cell": _value(fields["cell"], tree["cell"]),
+        "training": training,
+    }
+
+
+def _with_lengths(training: Mapping[str, Tree], lengths: Mapping[str, Any]) -> dict[str, Tree]:
+    return {key: lengths.get(key) if one is None else one for key, one in training.items()}
+
+
+def _value(field: FieldDescription, tree: Tree) -> Tree:
+    if field.rule.catalogue is not None:
+        tree = _named(tree)
+    if isinstance(tree, Choice) and tree.labels is not None:
+        return Choice(tuple(_mapping(field, option) for option in tree.options))
+    if isinstance(tree, Hole):
+        return tree
+    if isinstance(tree, Mapping):
+        return _mapping(field, tree)
+    return float(tree) if plain_type(field) is float and type(tree) is int else tree
+
+
+def _named(tree: Tree) -> Tree:
+    # `modrelu` is short for `{name: modrelu}`; a choice among names has them as labels then, so
+    # the recorded parameters stay what they are
+    if isinstance(tree, str):
+        return {"name": tree}
+    if isinstance(tree, Choice) and all(isinstance(one, str) for one in tree.options):
+        return Choice(tuple({"name": one} for one in tree.options))
+    return tree
+
+
+def _mapping(field: FieldDescription, tree: Mapping[str, Tree]) -> dict[str, Tree]:
+    found = settings_type(field, tree)
+    if found is None:
+        raise AssertionError(f"{field.name} was validated, yet nothing knows {tree!r}")
+    fields = describe(found)
+    given = {
+        key: _value(fields[key], value) if key in fields else value for key, value in tree.items()
+    }
+    return given | {key: _default(one.default) for key, one in fields.items() if key not in given}
+
+
+def _default(value: Any) -> Any:
+    return dump(value) if isinstance(value, Settings) else value

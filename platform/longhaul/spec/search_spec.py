@@ -1,0 +1,207 @@
+"""A search space that has been read, checked and written out in full."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from longhaul.spec.document import Document
+from longhaul.spec.holes import (
+    NamedHole,
+    Suggest,
+    Tree,
+    dump_tree,
+    fill,
+    fill_recorded,
+    holes,
+    read_holes,
+)
+from longhaul.spec.loading import read_file, read_text
+from longhaul.spec.names import is_name, validate_name
+from longhaul.spec.overrides import override
+from longhaul.spec.resolution import resolve
+from longhaul.spec.search_settings import ResourceSettings, SearchSettings
+from longhaul.spec.shipped import find_space
+from longhaul.spec.validation import check_values, parse_section, refuse_misplaced_holes
+from longhaul.spec.writing import to_yaml
+from longhaul_trainers.errors import nearest
+from longhaul_trainers.seeds import derive_seed
+from longhaul_trainers.settings import dump
+
+FORMAT = 1
+"""Version of the file format; raised when an old file would be read as something else."""
+
+SECTIONS = ["task", "cell", "training"]
+KEYS = ["format", "name", "description", *SECTIONS, "search", "resources"]
+
+
+@dataclass(frozen=True)
+class SearchSpec:
+    """One space and how it is searched.
+
+    Attributes:
+        name: what a search over it is called unless the user says otherwise.
+        description: for people.
+        tree: ``task``, ``cell`` and ``training`` with every default written out and the holes in
+            their places.
+        search: trials, seed, sampler, scheduler, tolerance of failures.
+        resources: what one trial occupies.
+        source: the file that it was read from, for messages.
+    """
+
+    name: str
+    description: str
+    tree: dict[str, Tree]
+    search: SearchSettings
+    resources: ResourceSettings
+    source: str = field(compare=False, default="")
+
+    @classmethod
+    def load(cls, space: str, overrides: Sequence[str] = (), name: str | None = None) -> Self:
+        """Reads and checks a search space.
+
+        Args:
+            space: a file, or the name of a shipped space.
+            overrides: changes as ``PATH=VALUE``.
+            name: a name for the search instead of the space's own.
+
+        Raises:
+            RequestError: one message with file, line (or ``--set PATH``), key and what to do.
+        """
+        if name is not None:
+            validate_name(name)
+        path, own_name = find_space(space)
+        document = override(read_file(path), overrides)
+        return cls.from_document(document, name or _name_in(document, own_name))
+
+    @classmethod
+    def from_text(
+        cls, text: str, source: str, overrides: Sequence[str] = (), name: str | None = None
+    ) -> Self:
+        """Checks a search space that has been read already.
+
+        Args:
+            text: YAML, for example that of `to_yaml`.
+            source: what to call it in messages.
+            overrides: changes as ``PATH=VALUE``.
+            name: a name for the search; needed where the text holds none.
+
+        Raises:
+            RequestError: as `load`.
+        """
+        document = override(read_text(text, source), overrides)
+        return cls.from_document(document, name or _name_in(document, source))
+
+    @classmethod
+    def from_document(cls, document: Document, name: str) -> Self:
+        """Checks what a document says; raises as `load`."""
+        _check_keys(document)
+        tree = read_holes(document)
+        refuse_misplaced_holes(document, tree)
+        search = parse_section(document, SearchSettings, "search")
+        resources = parse_section(document, ResourceSettings, "resources")
+        space = {key: tree[key] for key in SECTIONS if key in tree}
+        first = check_values(document, space)
+        description = tree.get("description") or ""
+        resolved = resolve(space, first)
+        return cls(name, description, resolved, search, resources, document.source)
+
+    def to_yaml(self) -> str:
+        """The resolved file; `from_text` makes an equal spec of it."""
+        content = {
+            "format": FORMAT,
+            "name": self.name,
+            "description": self.description,
+            **{key: dump_tree(self.tree[key]) for key in SECTIONS},
+            "search": dump(self.search),
+            "resources": dump(self.resources),
+        }
+        return to_yaml(content)
+
+    @property
+    def sha256(self) -> str:
+        """Hash of what decides which configurations are tried, as hexadecimal digits.
+
+        These are the tree, the order in which its holes are asked for, seed, sampler and
+        scheduler. Name and description do not decide, nor does what a resumed search may change:
+        the number of trials, how many run at once, their resources, the tolerance of failures.
+        """
+        defines = {
+            "tree": dump_tree(self.tree),
+            "holes": [found.name for found in self.holes()],
+            "seed": self.search.seed,
+            "sampler": dump(self.search.sampler),
+            "scheduler": dump(self.search.scheduler),
+        }
+        text = json.dumps(defines, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    @property
+    def max_steps(self) -> int:
+        """Training steps of a trial that is not stopped."""
+        training = self.tree["training"]
+        if not isinstance(training, Mapping):
+            # a choice of whole training sections: they share their steps
+            training = training.options[0]
+        return int(training["steps"])
+
+    def rungs(self) -> list[int]:
+        """The step counts at which the scheduler compares trials; the last is `max_steps`."""
+        return self.search.scheduler.rungs(self.max_steps)
+
+    def holes(self) -> list[NamedHole]:
+        """All holes, in the order in which they are asked for."""
+        return list(holes(self.tree))
+
+    def trial(self, suggest: Suggest, number: int) -> dict[str, Any]:
+        """The configuration of one trial, as `TrialConfig.parse` takes it.
+
+        Args:
+            suggest: answers for the holes (see `longhaul.spec.holes.suggest_from`).
+            number: the trial's number, from which its seed derives.
+        """
+        filled: dict[str, Any] = fill(self.tree, suggest)
+        return filled | {"seed": self.trial_seed(number)}
+
+    def recorded_trial(self, params: Mapping[str, Any], number: int) -> dict[str, Any]:
+        """As `trial`, from recorded Optuna parameters.
+
+        Raises:
+            LonghaulError: the parameters are not of this space.
+        """
+        filled: dict[str, Any] = fill_recorded(self.tree, params)
+        return filled | {"seed": self.trial_seed(number)}
+
+    def trial_seed(self, number: int) -> int:
+        """Master seed of one trial."""
+        return derive_seed(self.search.seed, "trial", number)
+
+
+def _check_keys(document: Document) -> None:
+    value = document.value
+    if not isinstance(value, Mapping):
+        found = "nothing" if value is None else f"{type(value).__name__} {value!r}"
+        raise document.error((), f"found {found}; expected a mapping with task, cell and training")
+    for key in value:
+        if key not in KEYS:
+            raise document.error((key,), f"unknown key {key!r}; {nearest(key, KEYS)}")
+    if value.get("format", FORMAT) != FORMAT or isinstance(value.get("format"), bool):
+        raise document.error(
+            ("format",), f"found {value['format']!r}; expected {FORMAT}, which this version reads"
+        )
+    for key in ("name", "description"):
+        if not isinstance(value.get(key, ""), str | None):
+            raise document.error((key,), f"found {value[key]!r}; expected a text")
+
+
+def _name_in(document: Document, own_name: str) -> str:
+    """The name that the document gives, or its own, both checked."""
+    value = document.value
+    given = value.get("name") if isinstance(value, Mapping) else None
+    if given is not None:
+        return validate_name(given, f"{document.origin(('name',))}: name")
+    if not is_name(own_name):
+        advice = "rename the file, or give another with --name"
+        raise document.error((), f"{own_name!r} cannot be the name of a search; {advice}")
+    return own_name
