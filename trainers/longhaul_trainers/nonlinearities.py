@@ -1,0 +1,275 @@
+"""The functions phi of h' = phi(W h + V x + b).
+
+Dimensions: P slots, N rows (a batch, or all steps of a batch), H hidden units.
+
+A nonlinearity is written three times: differentiable, in place for the forward scan, and as a
+derivative *in terms of its own output* for the backward scan, so that a scan keeps one tensor a
+step instead of two.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal, final
+
+import torch
+from torch import Tensor, nn
+
+from longhaul_trainers.initialisation import uniform
+from longhaul_trainers.settings import Settings, setting
+from longhaul_trainers.slots import slot_vector, stack_slots
+
+
+class Nonlinearity(nn.Module, ABC):
+    """An elementwise function of a pack, possibly with parameters of shape (P, H).
+
+    Args:
+        hidden_size: H.
+        slots: the settings of each of the P slots.
+        generators: one CPU generator a slot.
+    """
+
+    settings_type: ClassVar[type[Settings]]
+    formula: ClassVar[str]
+    """phi(z) as plain text."""
+
+    def __init__(
+        self,
+        hidden_size: int,
+        slots: Sequence[Settings],
+        generators: Sequence[torch.Generator],
+    ) -> None:
+        super().__init__()
+
+    @classmethod
+    def parameter_count(cls, hidden_size: int) -> int:
+        """Number of trainable parameters of one slot."""
+        return 0
+
+    @abstractmethod
+    def forward(self, preactivation: Tensor) -> Tensor:
+        """phi(z) for z of shape (P, N, H), differentiable."""
+
+    @abstractmethod
+    def in_place(self) -> Callable[[Tensor], object]:
+        """A function that overwrites z of shape (P, B, H) by phi(z), to be called once a step.
+
+        What is the same for all steps is computed here, once.
+        """
+
+    @abstractmethod
+    def derivative(self, outputs: Tensor) -> Tensor:
+        """phi'(z), shape (P, N, H), given phi(z)."""
+
+    def parameter_gradients(
+        self, preactivation_gradient: Tensor, outputs: Tensor
+    ) -> tuple[Tensor, ...]:
+        """Gradients of the parameters, in the order of ``parameters()``.
+
+        Args:
+            preactivation_gradient: the loss's gradient by z, shape (P, N, H), the factor phi'(z)
+                included.
+            outputs: phi(z), shape (P, N, H).
+        """
+        return ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class TanhSettings(Settings):
+    """No settings."""
+
+    name: ClassVar[str] = "tanh"
+
+
+@final
+class Tanh(Nonlinearity):
+    """The hyperbolic tangent."""
+
+    settings_type = TanhSettings
+    formula = "phi(z) = tanh(z)"
+
+    def forward(self, preactivation: Tensor) -> Tensor:
+        return preactivation.tanh()
+
+    def in_place(self) -> Callable[[Tensor], object]:
+        return Tensor.tanh_
+
+    def derivative(self, outputs: Tensor) -> Tensor:
+        return 1 - outputs * outputs
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReLUSettings(Settings):
+    """No settings."""
+
+    name: ClassVar[str] = "relu"
+
+
+@final
+class ReLU(Nonlinearity):
+    """The rectifier; its derivative at 0 is taken as 0."""
+
+    settings_type = ReLUSettings
+    formula = "phi(z) = max(z, 0)"
+
+    def forward(self, preactivation: Tensor) -> Tensor:
+        return preactivation.relu()
+
+    def in_place(self) -> Callable[[Tensor], object]:
+        return Tensor.relu_
+
+    def derivative(self, outputs: Tensor) -> Tensor:
+        return (outputs > 0).to(outputs.dtype)
+
+
+@dataclass(frozen=True, kw_only=True)
+class IdentitySettings(Settings):
+    """No settings."""
+
+    name: ClassVar[str] = "identity"
+
+
+@final
+class Identity(Nonlinearity):
+    """No nonlinearity: a linear recurrence."""
+
+    settings_type = IdentitySettings
+    formula = "phi(z) = z"
+
+    def forward(self, preactivation: Tensor) -> Tensor:
+        return preactivation
+
+    def in_place(self) -> Callable[[Tensor], object]:
+        return _leave
+
+    def derivative(self, outputs: Tensor) -> Tensor:
+        return torch.ones_like(outputs)
+
+
+def _leave(preactivation: Tensor) -> None:
+    """Identity in place."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeakyReLUSettings(Settings):
+    """The slope of each trial may differ inside a pack."""
+
+    name: ClassVar[str] = "leaky_relu"
+    slope: float = setting(0.01, ge=0, lt=1, help="slope of the negative half")
+
+
+@final
+class LeakyReLU(Nonlinearity):
+    """The rectifier with a small slope on the negative half."""
+
+    settings_type = LeakyReLUSettings
+    formula = "phi(z) = max(z, slope z)"
+    slope: Tensor
+
+    def __init__(
+        self,
+        hidden_size: int,
+        slots: Sequence[LeakyReLUSettings],
+        generators: Sequence[torch.Generator],
+    ) -> None:
+        super().__init__(hidden_size, slots, generators)
+        self.register_buffer("slope", slot_vector(slots, lambda slot: slot.slope)[:, None, None])
+
+    def forward(self, preactivation: Tensor) -> Tensor:
+        return torch.where(preactivation > 0, preactivation, preactivation * self.slope)
+
+    def in_place(self) -> Callable[[Tensor], object]:
+        slope = self.slope
+
+        def apply(preactivation: Tensor) -> None:
+            torch.maximum(preactivation, preactivation * slope, out=preactivation)
+
+        return apply
+
+    def derivative(self, outputs: Tensor) -> Tensor:
+        return torch.where(outputs > 0, torch.ones_like(self.slope), self.slope)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModReLUSettings(Settings):
+    """Offset and initial bias; see `ModReLU` for what each paper used."""
+
+    name: ClassVar[str] = "modrelu"
+    offset: float = setting(0.0, ge=0, help="constant c added to |z|")
+    bias_init: Literal["uniform", "zero", "constant"] = setting(
+        "uniform", help="initial bias: uniform on ±0.01, 0, or 0.01"
+    )
+
+
+@final
+class ModReLU(Nonlinearity):
+    """The rectifier of the modulus, here of a real number: the sign is kept.
+
+    A unit whose z is exactly 0 gives 0 whatever its bias, since sign(0) = 0, and passes no
+    gradient; with a zero initial state, zero input and no other bias it stays there.
+
+    The published cells differ, which ``offset`` and ``bias_init`` reproduce:
+
+    ====================== ============== ===================
+    cell                   offset c       initial bias
+    ====================== ============== ===================
+    uRNN (complex)         1e-5           uniform
+    EUNN                   0.01           uniform
+    GORU                   0.001          constant
+    scoRNN                 0              zero
+    expRNN, dtriv          0              uniform
+    ====================== ============== ===================
+
+    Reference: Arjovsky, Shah, Bengio, "Unitary Evolution Recurrent Neural Networks", ICML 2016,
+    arXiv:1511.06464, equation 8.
+    Differs from the paper: real instead of complex numbers, as in scoRNN and expRNN.
+    """
+
+    settings_type = ModReLUSettings
+    formula = "phi(z) = sign(z) max(|z| + c + a, 0), with a trained bias a and a constant c"
+    offset: Tensor
+
+    def __init__(
+        self,
+        hidden_size: int,
+        slots: Sequence[ModReLUSettings],
+        generators: Sequence[torch.Generator],
+    ) -> None:
+        super().__init__(hidden_size, slots, generators)
+
+        def draw(slot: ModReLUSettings, generator: torch.Generator) -> Tensor:
+            if slot.bias_init == "uniform":
+                return uniform(-0.01, 0.01, hidden_size, generator=generator)
+            return torch.full((hidden_size,), 0.01 if slot.bias_init == "constant" else 0.0)
+
+        self.bias = stack_slots(slots, generators, draw)
+        self.register_buffer("offset", slot_vector(slots, lambda slot: slot.offset)[:, None])
+
+    @classmethod
+    def parameter_count(cls, hidden_size: int) -> int:
+        return hidden_size
+
+    def _threshold(self) -> Tensor:
+        return (self.bias + self.offset).unsqueeze(1)
+
+    def forward(self, preactivation: Tensor) -> Tensor:
+        return preactivation.sign() * (preactivation.abs() + self._threshold()).relu()
+
+    def in_place(self) -> Callable[[Tensor], object]:
+        threshold = self._threshold()
+
+        def apply(preactivation: Tensor) -> None:
+            sign = preactivation.sign()
+            preactivation.abs_().add_(threshold).relu_().mul_(sign)
+
+        return apply
+
+    def derivative(self, outputs: Tensor) -> Tensor:
+        return (outputs != 0).to(outputs.dtype)
+
+    def parameter_gradients(
+        self, preactivation_gradient: Tensor, outputs: Tensor
+    ) -> tuple[Tensor, ...]:
+        # Slot by slot: the order in which one sum over the pack adds up depends on P.
+        pairs = zip(preactivation_gradient, outputs, strict=True)
+        return (torch.stack([(gradient * output.sign()).sum(0) for gradient, output in pairs]),)

@@ -1,0 +1,86 @@
+"""The Elman scan: h' = phi(W h + z_t).
+
+Dimensions: T steps, P slots, B sequences in a batch, H hidden units.
+
+Forward and backward are written out instead of being left to autograd, which for these small
+matrices spends most of its time on bookkeeping: a step is one matmul and the nonlinearity forward,
+one multiplication and one matmul backward; W's gradient is a single matmul over all steps.
+
+All buffers have shape (P, T + 1, B, H). So the rows of one slot are contiguous, those of two slots
+never adjacent, and no elementwise kernel runs over the border between two slots: where a vector
+loop has its tail, and with it a slot's last bits, does not depend on the neighbours.
+"""
+
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from longhaul_trainers.nonlinearities import Nonlinearity
+from longhaul_trainers.scans.inputs import weight_gradient
+
+
+def elman_scan(recurrent: Tensor, inputs: Tensor, initial: Tensor, phi: Nonlinearity) -> Tensor:
+    """Hidden states of all steps; differentiable once in every tensor and phi's parameters.
+
+    Args:
+        recurrent: W, shape (P, H, H), for column vectors h.
+        inputs: z, the input products, shape (T, P, B, H).
+        initial: the state before the first step, shape (P, B, H).
+        phi: the nonlinearity.
+
+    Returns:
+        Shape (T, P, B, H), a view: copy before changing it in place.
+    """
+    scanned: Tensor = _ElmanScan.apply(  # type: ignore[no-untyped-call]
+        phi, recurrent, inputs, initial, *phi.parameters()
+    )
+    return scanned
+
+
+class _ElmanScan(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        phi: Nonlinearity,
+        recurrent: Tensor,
+        inputs: Tensor,
+        initial: Tensor,
+        *_parameters: Tensor,
+    ) -> Tensor:
+        steps, pack, batch, size = inputs.shape
+        states = inputs.new_empty(pack, steps + 1, batch, size)
+        states[:, 0] = initial
+        states[:, 1:] = inputs.transpose(0, 1)
+        transposed = recurrent.mT.contiguous()
+        apply = phi.in_place()
+        for previous, current in pairwise(states.unbind(1)):
+            current.baddbmm_(previous, transposed)
+            apply(current)
+        ctx.phi = phi
+        ctx.save_for_backward(recurrent, states)
+        return states[:, 1:].transpose(0, 1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, output_gradient: Tensor) -> tuple[Tensor | None, ...]:
+        recurrent, states = ctx.saved_tensors
+        outputs = states[:, 1:].flatten(1, 2)
+        slopes = ctx.phi.derivative(outputs).view_as(states[:, 1:]).unbind(1)
+        # At step t of this buffer: first the gradient by h_t, then the gradient by its z_t.
+        gradients = torch.empty_like(states)
+        gradients[:, 0] = 0
+        gradients[:, 1:] = output_gradient.transpose(0, 1)
+        steps = gradients.unbind(1)
+        for step in range(len(slopes), 0, -1):
+            steps[step].mul_(slopes[step - 1])
+            steps[step - 1].baddbmm_(steps[step], recurrent)
+        return (
+            None,
+            weight_gradient(gradients[:, 1:], states[:, :-1]),
+            gradients[:, 1:].transpose(0, 1),
+            gradients[:, 0],
+            *ctx.phi.parameter_gradients(gradients[:, 1:].flatten(1, 2), outputs),
+        )

@@ -1,0 +1,91 @@
+"""The GRU scan, for packs.
+
+Dimensions: T steps, P slots, B sequences in a batch, H hidden units. Gates in the order r, z, n.
+Written out forward and backward, with buffers in the layout explained in `scans.elman`.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from longhaul_trainers.scans.inputs import weight_gradient
+
+
+def gru_scan(recurrent: Tensor, bias: Tensor, inputs: Tensor, initial: Tensor) -> Tensor:
+    """Hidden states of all steps; differentiable once in every argument.
+
+    Args:
+        recurrent: U, shape (P, 3H, H).
+        bias: b_hn, the bias that the reset gate acts on, shape (P, H).
+        inputs: the input products of the three gates, biases included, shape (T, P, B, 3H).
+        initial: the state before the first step, shape (P, B, H).
+
+    Returns:
+        Shape (T, P, B, H), a view: copy before changing it in place.
+    """
+    scanned: Tensor = _GRUScan.apply(  # type: ignore[no-untyped-call]
+        recurrent, bias, inputs, initial
+    )
+    return scanned
+
+
+class _GRUScan(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, recurrent: Tensor, bias: Tensor, inputs: Tensor, initial: Tensor
+    ) -> Tensor:
+        steps, pack, batch, _ = inputs.shape
+        size = initial.shape[-1]
+        gates = inputs.transpose(0, 1).clone(memory_format=torch.contiguous_format)
+        hidden = inputs.new_empty(pack, steps + 1, batch, size)
+        hidden[:, 0] = initial
+        candidates = inputs.new_empty(pack, steps, batch, size)
+        transposed = recurrent.mT.contiguous()
+        bias = bias.unsqueeze(1)
+        h, candidate = hidden.unbind(1), candidates.unbind(1)
+        for step, gate in enumerate(gates.unbind(1)):
+            product = torch.bmm(h[step], transposed)
+            gate[..., : 2 * size].add_(product[..., : 2 * size]).sigmoid_()
+            r, z, n = gate.chunk(3, -1)
+            torch.add(product[..., 2 * size :], bias, out=candidate[step])
+            n.add_(r * candidate[step]).tanh_()
+            torch.sub(h[step], n, out=h[step + 1]).mul_(z).add_(n)
+        ctx.save_for_backward(recurrent, gates, candidates, hidden)
+        return hidden[:, 1:].transpose(0, 1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, output_gradient: Tensor) -> tuple[Tensor, ...]:
+        recurrent, gates, candidates, hidden = ctx.saved_tensors
+        size = hidden.shape[-1]
+        r, z, n = gates.chunk(3, -1)
+        into_n = (1 - z) * (1 - n * n)
+        # By which h's gradient is multiplied to give those of the three recurrent products.
+        factors = torch.stack(
+            [
+                into_n * candidates * r * (1 - r),
+                (hidden[:, :-1] - n) * z * (1 - z),
+                into_n * r,
+            ],
+            dim=3,
+        ).unbind(1)
+        by_hidden = torch.zeros_like(hidden)
+        by_hidden[:, 1:] = output_gradient.transpose(0, 1)
+        h, update = by_hidden.unbind(1), z.unbind(1)
+        by_products = torch.empty_like(gates)
+        product = by_products.unbind(1)
+        split = by_products.view(*r.shape[:3], 3, size).unbind(1)
+        for step in range(len(factors) - 1, -1, -1):
+            torch.mul(h[step + 1].unsqueeze(2), factors[step], out=split[step])
+            h[step].add_(h[step + 1] * update[step]).baddbmm_(product[step], recurrent)
+        by_inputs = by_products.clone()
+        torch.mul(by_hidden[:, 1:], into_n, out=by_inputs[..., 2 * size :])
+        by_bias = [one.flatten(0, 1).sum(0) for one in by_products[..., 2 * size :]]
+        return (
+            weight_gradient(by_products, hidden[:, :-1]),
+            torch.stack(by_bias),
+            by_inputs.transpose(0, 1),
+            by_hidden[:, 0],
+        )

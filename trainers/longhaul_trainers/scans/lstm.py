@@ -1,0 +1,99 @@
+"""The LSTM scan, for packs.
+
+Dimensions: T steps, P slots, B sequences in a batch, H hidden units. Gates in the order i, f, g, o.
+Written out forward and backward, with buffers in the layout explained in `scans.elman`.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from longhaul_trainers.scans.inputs import weight_gradient
+
+
+def lstm_scan(
+    recurrent: Tensor, inputs: Tensor, initial: Tensor, initial_cell: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Hidden states of all steps and the last cell state; differentiable once in every argument.
+
+    Args:
+        recurrent: U, shape (P, 4H, H).
+        inputs: the input products of the four gates, biases included, shape (T, P, B, 4H).
+        initial: h before the first step, shape (P, B, H).
+        initial_cell: c before the first step, shape (P, B, H).
+
+    Returns:
+        h of every step, shape (T, P, B, H), a view; and the last c, shape (P, B, H).
+    """
+    scanned: tuple[Tensor, Tensor] = _LSTMScan.apply(  # type: ignore[no-untyped-call]
+        recurrent, inputs, initial, initial_cell
+    )
+    return scanned
+
+
+class _LSTMScan(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, recurrent: Tensor, inputs: Tensor, initial: Tensor, initial_cell: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        steps, pack, batch, _ = inputs.shape
+        size = initial.shape[-1]
+        gates = inputs.transpose(0, 1).clone(memory_format=torch.contiguous_format)
+        hidden = inputs.new_empty(pack, steps + 1, batch, size)
+        cells = torch.empty_like(hidden)
+        hidden[:, 0] = initial
+        cells[:, 0] = initial_cell
+        transposed = recurrent.mT.contiguous()
+        h, c = hidden.unbind(1), cells.unbind(1)
+        for step, gate in enumerate(gates.unbind(1)):
+            gate.baddbmm_(h[step], transposed)
+            gate[..., : 2 * size].sigmoid_()
+            gate[..., 2 * size : 3 * size].tanh_()
+            gate[..., 3 * size :].sigmoid_()
+            i, f, g, o = gate.chunk(4, -1)
+            torch.mul(f, c[step], out=c[step + 1]).add_(i * g)
+            torch.tanh(c[step + 1], out=h[step + 1]).mul_(o)
+        ctx.save_for_backward(recurrent, gates, hidden, cells)
+        return hidden[:, 1:].transpose(0, 1), cells[:, -1].clone()
+
+    @staticmethod
+    @once_differentiable
+    def backward(
+        ctx: Any, output_gradient: Tensor, last_cell_gradient: Tensor
+    ) -> tuple[Tensor, ...]:
+        recurrent, gates, hidden, cells = ctx.saved_tensors
+        i, f, g, o = gates.chunk(4, -1)
+        squashed = cells[:, 1:].tanh()
+        # By which c's gradient (for i, f, g) and h's (for o) are multiplied to give the gates'.
+        factors = torch.stack(
+            [
+                g * i * (1 - i),
+                cells[:, :-1] * f * (1 - f),
+                i * (1 - g * g),
+                squashed * o * (1 - o),
+            ],
+            dim=3,
+        ).unbind(1)
+        into_cell = (o * (1 - squashed * squashed)).unbind(1)
+        forget = f.unbind(1)
+        by_hidden = torch.zeros_like(hidden)
+        by_hidden[:, 1:] = output_gradient.transpose(0, 1)
+        h = by_hidden.unbind(1)
+        by_cell = last_cell_gradient.clone(memory_format=torch.contiguous_format)
+        by_gates = torch.empty_like(gates)
+        gate = by_gates.unbind(1)
+        split = by_gates.view(*i.shape[:3], 4, i.shape[3]).unbind(1)
+        for step in range(len(factors) - 1, -1, -1):
+            by_cell.add_(h[step + 1] * into_cell[step])
+            torch.mul(by_cell.unsqueeze(2), factors[step][:, :, :3], out=split[step][:, :, :3])
+            torch.mul(h[step + 1], factors[step][:, :, 3], out=split[step][:, :, 3])
+            by_cell.mul_(forget[step])
+            h[step].baddbmm_(gate[step], recurrent)
+        return (
+            weight_gradient(by_gates, hidden[:, :-1]),
+            by_gates.transpose(0, 1),
+            by_hidden[:, 0],
+            by_cell,
+        )
