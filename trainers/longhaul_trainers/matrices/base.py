@@ -1,11 +1,41 @@
 """What every recurrent matrix answers."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from longhaul_trainers.parameter_groups import ParameterGroup
+from longhaul_trainers.settings import Settings, setting
+from longhaul_trainers.slots import slot_vector
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecurrentSettings(Settings):
+    """What every cell with a recurrent matrix has."""
+
+    learning_rate_ratio: float = setting(
+        1.0, gt=0, help="learning rate of the recurrent matrix, as a multiple of the trial's"
+    )
+    recurrent_optimizer: Literal["adam", "adamw", "rmsprop", "sgd"] | None = setting(
+        None, structural=True, help="optimiser of the recurrent matrix; null: the trial's own"
+    )
+
+
+def recurrent_group(
+    slots: Sequence[RecurrentSettings], parameters: Sequence[nn.Parameter], decay: bool
+) -> ParameterGroup:
+    """The group ``recurrent`` with the learning-rate ratios and optimiser of the settings."""
+    return ParameterGroup(
+        name="recurrent",
+        parameters=tuple(parameters),
+        learning_rate_ratio=slot_vector(slots, lambda slot: slot.learning_rate_ratio),
+        decay=decay,
+        optimizer=slots[0].recurrent_optimizer,
+    )
 
 
 class RecurrentMatrix(nn.Module, ABC):
@@ -31,7 +61,7 @@ class RecurrentMatrix(nn.Module, ABC):
         """Rebases, clamps or renormalises after the optimiser's step; does nothing by default."""
 
     def penalty(self) -> Tensor | None:
-        """A term (P,) that training adds to the task loss and logs apart; None where there is none."""
+        """A term (P,) that training adds to the task loss and logs apart; None: there is none."""
         return None
 
     @torch.no_grad()
