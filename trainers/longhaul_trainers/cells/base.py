@@ -82,9 +82,9 @@ class Cell(nn.Module, ABC):
         """Called after each optimiser step; does nothing by default."""
 
     def penalty(self) -> Tensor | None:
-        """A term (P,) that training adds to the task loss and logs apart; None where there is none."""
+        """A term (P,) that training adds to the task loss and logs apart; None: there is none."""
         return None
 
     def diagnostics(self) -> dict[str, Tensor]:
-        """Numbers (P,) to log under ``recurrent/``; empty where the cell has no recurrent matrix."""
+        """Numbers (P,) to log under ``recurrent/``; empty without a recurrent matrix."""
         return {}

@@ -1,0 +1,55 @@
+"""expRNN: an orthogonal recurrent matrix through the matrix exponential."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+import torch
+from torch import Tensor
+
+from longhaul_trainers.catalogue import NONLINEARITIES
+from longhaul_trainers.cells.elman import ElmanCell, ElmanSettings
+from longhaul_trainers.matrices.exponential import ExponentialMatrix
+from longhaul_trainers.matrices.skew import SkewSettings, SkewSymmetric
+from longhaul_trainers.nonlinearities import ModReLUSettings
+from longhaul_trainers.settings import Settings, component
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExpRNNSettings(SkewSettings, ElmanSettings):
+    """Settings of `ExpRNN`; defaults as published for the copying problem."""
+
+    name: ClassVar[str] = "exprnn"
+    nonlinearity: Settings = component(NONLINEARITIES, ModReLUSettings(), help="phi")
+
+
+@final
+class ExpRNN(ElmanCell[ExpRNNSettings]):
+    """expRNN. V starts Kaiming normal for a rectifier, modReLU's bias uniform on ±0.01.
+
+    Published for copying and speech: ``skew_init: henaff``, for images: ``cayley``.
+    """
+
+    settings_type = ExpRNNSettings
+    equations = "h' = phi(W h + V x)\nW = exp(A), A = X - X^T, X strictly upper triangular"
+    reference = (
+        'Lezcano-Casado and Martínez-Rubio, "Cheap Orthogonal Constraints in Neural Networks: A '
+        'Simple Parametrization of the Orthogonal and Unitary Group", ICML 2019, arXiv:1901.08428'
+    )
+    has_bias = False
+
+    @classmethod
+    def make_recurrent(
+        cls, slots: Sequence[ExpRNNSettings], generators: Sequence[torch.Generator]
+    ) -> ExponentialMatrix:
+        return ExponentialMatrix(slots[0].hidden_size, slots, generators)
+
+    @staticmethod
+    def draw_input_weight(hidden_size: int, input_size: int, generator: torch.Generator) -> Tensor:
+        deviation = math.sqrt(2 / input_size)
+        return deviation * torch.randn(hidden_size, input_size, generator=generator)
+
+    @staticmethod
+    def recurrent_parameter_count(hidden_size: int) -> int:
+        return SkewSymmetric.parameter_count(hidden_size)

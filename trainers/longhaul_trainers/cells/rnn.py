@@ -1,0 +1,99 @@
+"""Plain recurrent cells with an unconstrained matrix."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+import torch
+from torch import Tensor
+
+from longhaul_trainers.catalogue import NONLINEARITIES
+from longhaul_trainers.cells.elman import ElmanCell, ElmanSettings
+from longhaul_trainers.initialisation import glorot_uniform
+from longhaul_trainers.matrices.free import FreeMatrix, RecurrentInit, draw_recurrent
+from longhaul_trainers.nonlinearities import ReLUSettings
+from longhaul_trainers.settings import Settings, component, setting
+
+
+@dataclass(frozen=True, kw_only=True)
+class RNNSettings(ElmanSettings):
+    """Settings of `RNN`."""
+
+    name: ClassVar[str] = "rnn"
+    recurrent_init: RecurrentInit = setting("orthogonal", help="initial W")
+    recurrent_gain: float = setting(1.0, ge=0, help="by which the initial W is multiplied")
+
+
+@final
+class RNN(ElmanCell[RNNSettings]):
+    """The simple recurrent network.
+
+    V starts Glorot uniform, b at 0; W as ``recurrent_init`` says. With ``orthogonal`` this is the
+    orthogonally initialised RNN of Henaff et al. 2016 (arXiv:1602.06662).
+    """
+
+    settings_type = RNNSettings
+    equations = "h' = phi(W h + V x + b)"
+    reference = 'Elman, "Finding Structure in Time", Cognitive Science 14(2), 1990'
+    has_bias = True
+
+    @classmethod
+    def make_recurrent(
+        cls, slots: Sequence[RNNSettings], generators: Sequence[torch.Generator]
+    ) -> FreeMatrix:
+        size = slots[0].hidden_size
+        initial = [
+            draw_recurrent(slot.recurrent_init, slot.recurrent_gain, size, generator)
+            for slot, generator in zip(slots, generators, strict=True)
+        ]
+        return FreeMatrix(size, slots, initial)
+
+    @staticmethod
+    def draw_input_weight(hidden_size: int, input_size: int, generator: torch.Generator) -> Tensor:
+        return glorot_uniform(hidden_size, input_size, generator)
+
+    @staticmethod
+    def recurrent_parameter_count(hidden_size: int) -> int:
+        return hidden_size**2
+
+
+@dataclass(frozen=True, kw_only=True)
+class IRNNSettings(ElmanSettings):
+    """Settings of `IRNN`."""
+
+    name: ClassVar[str] = "irnn"
+    nonlinearity: Settings = component(NONLINEARITIES, ReLUSettings(), help="phi")
+    identity_scale: float = setting(1.0, ge=0, help="W starts as the identity times this")
+
+
+@final
+class IRNN(ElmanCell[IRNNSettings]):
+    """The simple recurrent network with rectifiers that starts by adding up its inputs.
+
+    W starts as a multiple of the identity, V normal with deviation 0.001, b at 0.
+
+    Differs from the paper: nothing is clipped unless training is told to.
+    """
+
+    settings_type = IRNNSettings
+    equations = "h' = phi(W h + V x + b), W = s I at first"
+    reference = (
+        'Le, Jaitly, Hinton, "A Simple Way to Initialize Recurrent Networks of Rectified Linear '
+        'Units", arXiv:1504.00941'
+    )
+    has_bias = True
+
+    @classmethod
+    def make_recurrent(
+        cls, slots: Sequence[IRNNSettings], generators: Sequence[torch.Generator]
+    ) -> FreeMatrix:
+        size = slots[0].hidden_size
+        return FreeMatrix(size, slots, [slot.identity_scale * torch.eye(size) for slot in slots])
+
+    @staticmethod
+    def draw_input_weight(hidden_size: int, input_size: int, generator: torch.Generator) -> Tensor:
+        return 0.001 * torch.randn(hidden_size, input_size, generator=generator)
+
+    @staticmethod
+    def recurrent_parameter_count(hidden_size: int) -> int:
+        return hidden_size**2
