@@ -6,7 +6,9 @@ import socket
 import subprocess
 import sys
 import sysconfig
+import tomllib
 from collections.abc import Iterator
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import click
@@ -68,6 +70,24 @@ def test_trainers_import_neither_the_platform_nor_its_libraries(file):
     if TRAINERS / "tasks" in file.parents:
         allowed |= {"pyarrow", "scipy", "sklearn"}
     assert {name.partition(".")[0] for name in imports(file)} <= allowed
+
+
+def test_every_imported_library_is_declared():
+    # One that only comes along with another would vanish with that one's next release.
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    declared = {
+        re.split(r"[\[<>=~! ]", requirement)[0].lower() for requirement in project["dependencies"]
+    }
+    files = [*PLATFORM.rglob("*.py"), *TRAINERS.rglob("*.py")]
+    roots = {name.partition(".")[0] for file in files for name in imports(file)}
+    ours = {"longhaul", "longhaul_trainers"}
+    providers = packages_distributions()
+    missing = {
+        root
+        for root in roots - ours - sys.stdlib_module_names
+        if not declared & {provider.lower() for provider in providers.get(root, [])}
+    }
+    assert not missing
 
 
 @pytest.mark.parametrize("entry", ["longhaul", "longhaul.cli.main", "every command"])
