@@ -1,0 +1,184 @@
+"""Events: what happened in a search, one line each, every line with its own checksum."""
+
+import json
+import math
+import re
+import zlib
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+from longhaul.ledger.errors import LedgerFormatError
+
+FORMAT = 1
+
+# {"crc":"89abcdef","format":1,...}: a line is JSON, and its checksum covers all that follows it.
+_PREFIX = b'{"crc":"'
+_PAYLOAD = 18
+_RESTART = re.compile(rb'(?=\{"crc":")')
+_HEAD = re.compile(rb'"format":(\d+),"sequence":(\d+),"fence":(\d+),')
+
+
+class EventKind(StrEnum):
+    """What an event tells; its `data` holds the names in brackets.
+
+    Of the search: ``opened`` (owner, resumed), ``interrupted`` (reason), ``closed`` (reason, and
+    ``state``: completed or failed). Of a trial: ``suggested`` (params, distributions, config),
+    ``started`` (attempt, from_step, node, pid), ``reported`` (step, value, decision: continue,
+    stop or done), ``stopped`` (step, value), ``diverged`` (step, reason), ``failed`` (reason,
+    attempts), ``finished`` (step, value).
+    """
+
+    OPENED = "opened"
+    SUGGESTED = "suggested"
+    STARTED = "started"
+    REPORTED = "reported"
+    STOPPED = "stopped"
+    DIVERGED = "diverged"
+    FAILED = "failed"
+    FINISHED = "finished"
+    INTERRUPTED = "interrupted"
+    CLOSED = "closed"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that happened.
+
+    Args:
+        sequence: position in the search, from 0, without gaps. Order comes from this alone.
+        fence: the fencing number of the owner that wrote it.
+        time: when, UTC; for people, never for order.
+        kind: what.
+        trial: the trial's number; None for an event of the search.
+        data: what `EventKind` lists.
+    """
+
+    sequence: int
+    fence: int
+    time: datetime
+    kind: EventKind
+    trial: int | None = None
+    data: dict[str, Any] = field(default_factory=dict)
+
+
+class Line(NamedTuple):
+    """An intact line of a segment, not yet decoded."""
+
+    sequence: int
+    fence: int
+    raw: bytes
+    """With its newline."""
+
+
+def encode(event: Event) -> bytes:
+    """An event as a line.
+
+    Raises:
+        TypeError: the data holds something that is neither JSON nor a scalar of numpy or torch.
+    """
+    payload = {
+        "format": FORMAT,
+        "sequence": event.sequence,
+        "fence": event.fence,
+        "time": event.time.astimezone(UTC).isoformat(timespec="microseconds"),
+        "kind": str(event.kind),
+        "trial": event.trial,
+        "data": event.data,
+    }
+    try:
+        text = _dumps(payload)
+    except ValueError:
+        text = _dumps({**payload, "data": _spell_non_finite(event.data)})
+    body = text[1:].encode()
+    return b'{"crc":"%08x",%s\n' % (zlib.crc32(body), body)
+
+
+def decode(line: bytes) -> Event:
+    """The event of an intact line, as `intact_lines` gives them."""
+    text = line[_PAYLOAD:].rstrip(b"\n")
+    hook = _read_non_finite if b'"$float"' in text else None
+    payload = json.loads(b"{" + text, object_hook=hook)
+    return Event(
+        sequence=payload["sequence"],
+        fence=payload["fence"],
+        time=datetime.fromisoformat(payload["time"]),
+        kind=EventKind(payload["kind"]),
+        trial=payload["trial"],
+        data=payload["data"],
+    )
+
+
+def intact_lines(content: bytes) -> list[Line]:
+    """The lines of a segment whose checksum holds; the others are left out.
+
+    Raises:
+        LedgerFormatError: an intact line was written by a newer version.
+    """
+    lines: list[Line] = []
+    for raw in content.split(b"\n"):
+        line = _checked(raw)
+        if line is not None:
+            lines.append(line)
+        elif raw:
+            lines.extend(_rescued(raw))
+    return lines
+
+
+def _checked(raw: bytes) -> Line | None:
+    if raw[:8] != _PREFIX or raw[16:_PAYLOAD] != b'",':
+        return None
+    if raw[8:16] != b"%08x" % zlib.crc32(memoryview(raw)[_PAYLOAD:]):
+        return None
+    head = _HEAD.match(raw, _PAYLOAD)
+    if head is None:
+        return None
+    version, sequence, fence = map(int, head.groups())
+    if version > FORMAT:
+        raise LedgerFormatError(
+            f"this search was written by a newer version of Longhaul (event format {version}, "
+            f"known here: {FORMAT}); upgrade to read it"
+        )
+    return Line(sequence, fence, raw + b"\n")
+
+
+def _rescued(raw: bytes) -> list[Line]:
+    """Lines that a damaged newline has glued together: one bad byte must not cost two events."""
+    found = []
+    for piece in _RESTART.split(raw):
+        line = _checked(piece) or _checked(piece[:-1])
+        if line is not None:
+            found.append(line)
+    return found
+
+
+def _dumps(payload: dict[str, Any]) -> str:
+    return json.dumps(payload, separators=(",", ":"), allow_nan=False, default=_scalar)
+
+
+def _scalar(value: object) -> object:
+    """A number of numpy or torch as Python's own."""
+    item = getattr(value, "item", None)
+    if item is None:
+        raise TypeError(f"an event cannot hold {value!r} ({type(value).__name__})")
+    return item()
+
+
+def _spell_non_finite(value: object) -> object:
+    # JSON has no NaN and no infinity, and a diverged loss must come back as what it was.
+    if isinstance(value, dict):
+        return {key: _spell_non_finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_spell_non_finite(item) for item in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else {"$float": repr(float(value))}
+    if value is None or isinstance(value, str | int):
+        return value
+    return _spell_non_finite(_scalar(value))
+
+
+def _read_non_finite(value: dict[str, Any]) -> object:
+    if value.keys() == {"$float"} and value["$float"] in ("nan", "inf", "-inf"):
+        return float(value["$float"])
+    return value
