@@ -1,7 +1,7 @@
 """How a space is searched: how many trials, who proposes them, who stops them, with what.
 
 The classes behind the names of the two catalogues hold the settings alone; what they stand for is
-made by the search driver.
+made by the search driver. A sampler's settings are called as in Optuna.
 """
 
 from dataclasses import dataclass
@@ -38,7 +38,6 @@ class TPESettings(SamplerSettings):
 
     name: ClassVar[str] = "tpe"
     startup_trials: int = setting(10, ge=0, help="random trials before the estimator decides")
-    candidates: int = setting(24, ge=1, help="candidates drawn for each suggestion")
     multivariate: bool = setting(True, help="model parameters jointly instead of one by one")
     group: bool = setting(
         True, help="model each branch's parameters apart; needs multivariate, wanted for branches"
@@ -76,8 +75,8 @@ class CMAESSettings(SamplerSettings):
 
     name: ClassVar[str] = "cmaes"
     startup_trials: int = setting(1, ge=0, help="random trials before the strategy decides")
-    population_size: int | None = setting(None, ge=2, help="trials in a generation; null: by rule")
-    sigma: float | None = setting(
+    popsize: int | None = setting(None, ge=2, help="trials in a generation; null: by rule")
+    sigma0: float | None = setting(
         None, gt=0, help="first step size, as a part of the ranges' width; null: by rule"
     )
 
@@ -88,8 +87,8 @@ class NSGA2Settings(SamplerSettings):
 
     name: ClassVar[str] = "nsga2"
     population_size: int = setting(20, ge=2, help="trials in a generation")
-    crossover_probability: float = setting(0.9, ge=0, le=1, help="children with two parents")
-    mutation_probability: float | None = setting(
+    crossover_prob: float = setting(0.9, ge=0, le=1, help="children with two parents")
+    mutation_prob: float | None = setting(
         None, ge=0, le=1, help="that a parameter is drawn anew; null: one in the number of them"
     )
 
