@@ -26,8 +26,9 @@ class ExpRNNSettings(SkewSettings, ElmanSettings):
 
 @final
 class ExpRNN(ElmanCell[ExpRNNSettings]):
-    """expRNN. V starts Kaiming normal for a rectifier, modReLU's bias uniform on ±0.01.
+    """The simple recurrent network whose W is the exponential of a skew-symmetric matrix.
 
+    V starts Kaiming normal for a rectifier, modReLU's bias uniform on ±0.01.
     Published for copying and speech: ``skew_init: henaff``, for images: ``cayley``.
     """
 

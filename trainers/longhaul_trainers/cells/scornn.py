@@ -28,8 +28,9 @@ class ScoRNNSettings(CayleySettings, ElmanSettings):
 
 @final
 class ScoRNN(ElmanCell[ScoRNNSettings]):
-    """scoRNN. V starts uniform on ±0.01, modReLU's bias at 0.
+    """The simple recurrent network whose W is the scaled Cayley transform of a skew matrix.
 
+    V starts uniform on ±0.01, modReLU's bias at 0.
     Published with ``rho: 0.5`` for copying and adding, 0.1 for images, always with RMSprop at a
     tenth of the learning rate for A.
 

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from longhaul_trainers.matrices.base import RecurrentMatrix, recurrent_group
 from longhaul_trainers.matrices.skew import SkewSettings, SkewSymmetric
+from longhaul_trainers.matrices.skew_exponential import skew_exponential
 from longhaul_trainers.parameter_groups import ParameterGroup
 
 
@@ -35,9 +36,9 @@ class ExponentialMatrix(RecurrentMatrix):
         self.skew = SkewSymmetric(hidden_size, slots, generators)
 
     def matrix(self) -> Tensor:
-        # One slot at a time: the degree and the scalings that a batched exponential uses for one
-        # matrix depend on the norms of the others, and with them the last bits.
-        return torch.stack([torch.linalg.matrix_exp(one) for one in self.skew()])
+        # One slot at a time: a batched exponential treats all matrices alike, by the norms of all,
+        # so that a trial's last bits would depend on its neighbours.
+        return torch.stack([skew_exponential(one) for one in self.skew()])
 
     def parameter_groups(self) -> list[ParameterGroup]:
         """One group without weight decay: decay would pull W towards the identity."""
