@@ -108,7 +108,7 @@ def check_values(document: Document, tree: Mapping[str, Tree]) -> "TrialConfig":
 
     first = None
     for answers in representatives(tree):
-        config = fill(tree, partial(_answer, answers))
+        config = fill(tree, partial(first_answer, answers))
         try:
             parsed = TrialConfig.parse(config)
         except SettingError as error:
@@ -127,7 +127,8 @@ def representatives(tree: Tree) -> Iterator[dict[str, Any]]:
             yield dict(found.condition) | {found.name: answer}
 
 
-def _answer(answers: Mapping[str, Any], name: str, hole: Hole) -> Any:
+def first_answer(answers: Mapping[str, Any], name: str, hole: Hole) -> Any:
+    """The answer given for a hole, or its first one; a `Suggest` once ``answers`` are bound."""
     return answers.get(name, hole.representatives[0])
 
 
@@ -163,7 +164,7 @@ def _place(tree: Tree, answers: Mapping[str, Any], path: str) -> tuple[KeyPath, 
     node = tree
     for key in path.split("."):
         while isinstance(node, Choice) and node.labels is not None:
-            answer = _answer(answers, name, node)
+            answer = first_answer(answers, name, node)
             place = (*place, "choice", node.answers.index(answer))
             name = f"{name}.{answer}"
             node = node.value(answer)
@@ -173,5 +174,5 @@ def _place(tree: Tree, answers: Mapping[str, Any], path: str) -> tuple[KeyPath, 
     if not isinstance(node, Hole):
         return place, None
     if isinstance(node, Choice):
-        return (*place, "choice", node.answers.index(_answer(answers, name, node))), node
+        return (*place, "choice", node.answers.index(first_answer(answers, name, node))), node
     return place, node
