@@ -17,7 +17,7 @@ from longhaul_trainers.counter import Words, integers, uniform32
 from longhaul_trainers.errors import SettingError
 from longhaul_trainers.settings import Settings, setting
 from longhaul_trainers.tasks.adding_protocols import PROTOCOLS, AddingProtocol, ProtocolName
-from longhaul_trainers.tasks.base import Batch
+from longhaul_trainers.tasks.base import Batch, Protocol
 from longhaul_trainers.tasks.synthetic import SyntheticTask
 
 
@@ -64,7 +64,7 @@ class Adding(SyntheticTask):
     """
 
     settings_type = AddingSettings
-    protocols: ClassVar[Mapping[str, AddingProtocol]] = PROTOCOLS
+    protocols: ClassVar[Mapping[str, Protocol]] = PROTOCOLS
     reads = "last"
     settings: AddingSettings
 

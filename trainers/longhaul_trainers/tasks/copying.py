@@ -15,7 +15,7 @@ from torch.nn.functional import cross_entropy, one_hot
 from longhaul_trainers.counter import Words, integers
 from longhaul_trainers.errors import SettingError
 from longhaul_trainers.settings import Settings, setting
-from longhaul_trainers.tasks.base import IGNORED, Batch
+from longhaul_trainers.tasks.base import IGNORED, Batch, Protocol
 from longhaul_trainers.tasks.copying_protocols import (
     BLANK,
     CODES,
@@ -71,7 +71,7 @@ class Copying(SyntheticTask):
     """
 
     settings_type = CopyingSettings
-    protocols: ClassVar[Mapping[str, CopyingProtocol]] = PROTOCOLS
+    protocols: ClassVar[Mapping[str, Protocol]] = PROTOCOLS
     reads = "every"
     settings: CopyingSettings
 
