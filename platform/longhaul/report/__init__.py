@@ -1,0 +1,3 @@
+"""The report of a search: one HTML file that needs nothing else."""
+
+from longhaul.report.page import render as render

@@ -1,0 +1,85 @@
+"""What is said about a search in several places: its best trials, its commands, its words."""
+
+import math
+import shlex
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from longhaul.ledger import SearchRecord, TrialFolder, TrialRecord, TrialState
+
+LOSS = "valid/loss"
+OVER_BASELINE = "valid/over_baseline"
+
+
+def reproduce_command(name: str, storage_uri: str, trial: int | None = None) -> str:
+    """The command that trains a search's best trial again, or trial ``trial``."""
+    what = name if trial is None else f"{name}/{trial}"
+    return shlex.join(["longhaul", "reproduce", what, "--storage", storage_uri])
+
+
+def command(*words: str, storage_uri: str) -> str:
+    """Another command about a search, as it must be typed."""
+    return shlex.join(["longhaul", *words, "--storage", storage_uri])
+
+
+def ranked(record: "SearchRecord") -> "list[TrialRecord]":
+    """The trials that ran all their steps, best first; ties go to the lower number."""
+    completed = [trial for trial in record.trials.values() if trial.rank is not None]
+    return sorted(completed, key=lambda trial: trial.rank or (math.inf, 0))
+
+
+def flatten(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The leaves of a nested mapping with their dotted paths; lists are leaves."""
+    for key, value in config.items():
+        path = f"{prefix}.{key}" if prefix else str(key)
+        if isinstance(value, Mapping):
+            yield from flatten(value, path)
+        else:
+            yield path, value
+
+
+def cell_of(trial: "TrialRecord") -> str:
+    """The name of the trial's cell."""
+    cell = trial.config.get("cell")
+    return str(cell.get("name", "") if isinstance(cell, dict) else cell or "")
+
+
+def task_of(trial: "TrialRecord") -> dict[str, Any]:
+    """The trial's task settings, as a mapping with a name."""
+    task = trial.config.get("task")
+    return task if isinstance(task, dict) else {"name": str(task or "")}
+
+
+def trivial_baseline(folder: "TrialFolder") -> float | None:
+    """The loss of the best predictor that remembers nothing, on the trial's task.
+
+    From the trial's result or, before there is one, the quotient of two metrics of its curve; None
+    if there is no curve yet.
+    """
+    recorded = (folder.result() or {}).get("baseline")
+    if isinstance(recorded, int | float):
+        return float(recorded)
+    history = folder.history()
+    if not {LOSS, OVER_BASELINE} <= set(history.column_names):
+        return None
+    pairs = zip(history[LOSS].to_pylist(), history[OVER_BASELINE].to_pylist(), strict=True)
+    for loss, ratio in pairs:
+        if loss and ratio and math.isfinite(loss) and math.isfinite(ratio):
+            return float(loss / ratio)
+    return None
+
+
+def over(value: float | None, baseline: float | None) -> float | None:
+    """A loss divided by the trivial baseline; None where one of them is unknown."""
+    return value / baseline if value is not None and baseline else None
+
+
+def count_words(counts: "Mapping[TrialState, int]") -> str:
+    """For example ``12 completed, 3 stopped``; ``no trials`` where there are none."""
+    return ", ".join(f"{n} {state}" for state, n in counts.items() if n) or "no trials"
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    """A number for people, ``-`` where there is none."""
+    return "-" if value is None else f"{value:.{digits}g}"

@@ -1,0 +1,52 @@
+"""The text on a search's parent run: what came out, and the command that reproduces it."""
+
+from typing import TYPE_CHECKING
+
+from longhaul import summary
+from longhaul.tracking.layout import MAX_TAG
+
+if TYPE_CHECKING:
+    from longhaul.ledger import Ledger, SearchRecord
+
+SHOWN = 10
+
+
+def describe(ledger: "Ledger", record: "SearchRecord", storage_uri: str) -> str:
+    """Markdown of at most 8000 characters, which is where MLflow would cut it."""
+    for shown in range(SHOWN, -1, -1):
+        text = _text(ledger, record, storage_uri, shown)
+        if len(text) <= MAX_TAG:
+            return text
+    return text[:MAX_TAG]
+
+
+def _text(ledger: "Ledger", record: "SearchRecord", storage_uri: str, shown: int) -> str:
+    lines = [f"Search **{record.name}**: {summary.count_words(record.counts())}.", ""]
+    ranked = summary.ranked(record)
+    if not ranked:
+        lines.append("No trial has run all its steps yet.")
+    else:
+        best = ranked[0]
+        baseline = summary.trivial_baseline(ledger.trial(best.number))
+        lines += [
+            "| trial | cell | best validation loss | times the trivial baseline | steps |",
+            "|---:|---|---:|---:|---:|",
+        ]
+        for trial in ranked[:shown]:
+            ratio = summary.over(trial.value, baseline)
+            lines.append(
+                f"| {trial.number} | {summary.cell_of(trial)} | {summary.number(trial.value)} "
+                f"| {summary.number(ratio, 3)} | {trial.step} |"
+            )
+        lines += [
+            "",
+            "Selected by validation among the trials that ran all their steps. "
+            "Train the best one again and compare:",
+            "",
+            "```",
+            summary.reproduce_command(record.name, storage_uri),
+            "```",
+        ]
+    if record.steps_saved:
+        lines += ["", f"Early stopping saved {record.steps_saved:,} training steps."]
+    return "\n".join(lines)

@@ -1,0 +1,52 @@
+"""What never changes about a search, read from its ledger once."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, Self
+
+import yaml
+
+if TYPE_CHECKING:
+    from longhaul.ledger import Event, Ledger
+
+
+@dataclass(frozen=True)
+class SearchFacts:
+    """The facts.
+
+    Attributes:
+        name: of the search.
+        identity: tells this search from another one of the same name: made of its first event.
+        started: the time of the first event, UTC.
+        task: the task's part of the specification.
+        spec_sha256: of the specification as it was resolved.
+    """
+
+    name: str
+    identity: str
+    started: datetime
+    task: dict[str, Any]
+    spec_sha256: str
+
+    @classmethod
+    def of(cls, ledger: "Ledger", first: "Event") -> Self:
+        """The facts of a search whose first event is ``first``."""
+        text = ledger.spec_text()
+        spec = yaml.safe_load(text)
+        task = spec.get("task") if isinstance(spec, dict) else None
+        if not isinstance(task, dict):
+            task = {"name": str(task or "longhaul")}
+        first_words = f"{ledger.name} {first.time.isoformat()} {first.data}"
+        return cls(
+            name=ledger.name,
+            identity=sha256(first_words.encode()).hexdigest()[:16],
+            started=first.time,
+            task=task,
+            spec_sha256=sha256(text.encode()).hexdigest(),
+        )
+
+    @property
+    def experiment(self) -> str:
+        """MLflow's experiment: the name of the task."""
+        return str(self.task.get("name") or "longhaul")

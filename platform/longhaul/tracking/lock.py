@@ -1,0 +1,50 @@
+"""One writer per search: a lock on a file in the search's folder."""
+
+import contextlib
+import fcntl
+import os
+import socket
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from longhaul.errors import LonghaulError
+
+if TYPE_CHECKING:
+    from longhaul.ledger import Storage
+
+FILE = "tracking.lock"
+
+
+class TrackingBusyError(LonghaulError):
+    """Another process is delivering the same search to MLflow."""
+
+
+@contextlib.contextmanager
+def tracking_lock(storage: "Storage", name: str) -> Iterator[None]:
+    """Holds the right to deliver search ``name``.
+
+    Two writers at once would do no harm to what is there, but could each create a run for the same
+    trial. The lock ends with the process, however it ends.
+
+    Raises:
+        TrackingBusyError: another process holds it.
+    """
+    path = storage.local_path(f"{name}/{FILE}")
+    if path is None:  # an object store has no locks; a driver's lease keeps others away there
+        yield
+        return
+    with path.open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            raise TrackingBusyError(
+                f"search {name!r} is being delivered to MLflow already "
+                f"({file.read().strip() or 'by another process'}); "
+                f"`longhaul status {name}` shows how far it is"
+            ) from None
+        file.seek(0)
+        file.truncate()
+        file.write(f"by process {os.getpid()} on {socket.gethostname()}\n")
+        file.flush()
+        yield

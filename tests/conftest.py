@@ -1,0 +1,218 @@
+"""Shared by all tests: a search made of the ledger's own calls, without Ray or training."""
+
+import json
+import math
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SPEC = """\
+description: a toy
+task: {name: copying, protocol: arjovsky-2016, delay: 100}
+cell:
+  choice:
+  - {name: exprnn, hidden_size: 64, learning_rate_ratio: {loguniform: [0.03, 0.3]}}
+  - {name: lstm, hidden_size: 64, forget_bias: {uniform: [0, 3]}}
+training:
+  steps: 600
+  optimizer: {name: rmsprop, learning_rate: {loguniform: [0.0003, 0.01]}}
+search: {trials: 8, seed: 0}
+"""
+STEPS = 600
+BASELINE = 0.1733
+
+
+class SyntheticSearch:
+    """Writes a search into a ledger, event by event; times are made up and exact."""
+
+    def __init__(self, storage: Path, name: str = "toy") -> None:
+        from longhaul.ledger import Ledger
+
+        self.storage, self.name = storage, name
+        self.environment = {"fingerprint": "0123456789abcdef", "versions": {"python": "3.11.2"}}
+        self.ledger = Ledger.create(str(storage), name, SPEC, self.environment)
+        self._start = datetime(2024, 5, 1, 12, 0, 0, 123456, tzinfo=UTC)
+        self._steps: dict[int, int] = {}
+        self.resume()
+
+    def resume(self) -> None:
+        self._writer = self.ledger.acquire()
+        self._append("opened", resumed=bool(self._steps))
+
+    def give_up(self, kind: str = "closed", **data: Any) -> None:
+        self._append(kind, reason="complete", **data)
+        self._writer.close()
+
+    def die(self) -> None:
+        """Gives the lease up without a word in the events."""
+        self._writer.close()
+
+    def suggest(self, number: int, **changes: Any) -> None:
+        exprnn = number % 2 == 0
+        rate = 0.001 * (number + 1)
+        cell: dict[str, Any] = {"name": "exprnn" if exprnn else "lstm", "hidden_size": 64}
+        params: dict[str, Any] = {"cell": cell["name"], "training.optimizer.learning_rate": rate}
+        if exprnn:
+            cell["learning_rate_ratio"] = params["cell.exprnn.learning_rate_ratio"] = 0.1
+        else:
+            cell["forget_bias"] = params["cell.lstm.forget_bias"] = 1.0 + number
+        config = {
+            "task": {"name": "copying", "protocol": "arjovsky-2016", "delay": 100},
+            "cell": cell,
+            "training": {
+                "steps": STEPS,
+                "batch_size": 20,
+                "clip_norm": None,
+                "optimizer": {"name": "rmsprop", "learning_rate": rate},
+            },
+            "seed": 4_000_000_000_000_000_000 + number,
+            **changes,
+        }
+        self.ledger.trial(number).write_config(config)
+        self._append(
+            "suggested",
+            number,
+            params=params,
+            distributions={name: _distribution(name) for name in params},
+            config=config,
+        )
+
+    def start(self, number: int) -> None:
+        folder = self.ledger.trial(number)
+        folder.write_environment({**self.environment, "threads": 1})
+        step = self._steps.setdefault(number, 0)
+        self._append("started", number, attempt=1, from_step=step, node="here", pid=1)
+
+    def train(self, number: int, until: int, every: int = 50, **extra: float) -> None:
+        """Adds the points of the curve up to step ``until``."""
+        rows: list[dict[str, object]] = []
+        for step in range(self._steps[number] + every, until + 1, every):
+            loss = self.loss(number, step)
+            row: dict[str, object] = {
+                "step": step,
+                "time": self.time(number, step),
+                "train/loss": loss * 1.1,
+                "valid/loss": loss,
+                "valid/accuracy": 1 - loss,
+                "valid/over_baseline": loss / BASELINE,
+                "gradient/norm": 1 / 3 + step,
+                "speed/steps_per_second": 123.456,
+            }
+            if number % 2 == 0:
+                row["recurrent/orthogonality_error"] = 1e-7 * step
+            rows.append(row | extra)
+        self._steps[number] = until
+        self.ledger.trial(number).append_history(rows, self._writer.fence)
+
+    @staticmethod
+    def loss(number: int, step: int) -> float:
+        return BASELINE * (1 + number / 4) * math.exp(-step / 400)
+
+    def time(self, number: int, step: int) -> datetime:
+        return self._start + timedelta(seconds=number, milliseconds=step)
+
+    def report(self, number: int, decision: str = "continue") -> None:
+        step = self._steps[number]
+        value = self.loss(number, step)
+        self._append("reported", number, step=step, value=value, decision=decision)
+
+    def finish(self, number: int) -> None:
+        folder, step = self.ledger.trial(number), self._steps[number]
+        folder.write_weights(_weights(number))
+        folder.write_result(
+            {
+                "step": step,
+                "valid/loss": self.loss(number, step),
+                "best_step": step,
+                "parameters": 5000 + number,
+                "baseline": BASELINE,
+                "test/loss": self.loss(number, step) * 1.01,
+                "test/accuracy": 0.9,
+            }
+        )
+        self.report(number, "done")
+        self._append("finished", number, step=step, value=self.loss(number, step))
+        folder.merge_history()
+
+    def stop(self, number: int) -> None:
+        step = self._steps[number]
+        self.report(number, "stop")
+        self._append("stopped", number, step=step, value=self.loss(number, step))
+        self.ledger.trial(number).merge_history()
+
+    def diverge(self, number: int) -> None:
+        step = self._steps[number] + 50
+        row = {"step": step, "time": self.time(number, step), "valid/loss": math.nan}
+        self.ledger.trial(number).append_history(
+            [row | {"train/loss": math.inf}], self._writer.fence
+        )
+        self._append("diverged", number, step=step, reason="training loss is infinite")
+
+    def fail(self, number: int, error: str = "RuntimeError: boom") -> None:
+        self.ledger.trial(number).write_error(f"Traceback\n{error}\n")
+        self._append("failed", number, reason=error, attempts=2)
+
+    def run(self, number: int, ending: str, until: int = STEPS) -> None:
+        """A whole trial: ``finish``, ``stop``, ``diverge`` or ``fail`` at step ``until``."""
+        self.suggest(number)
+        self.start(number)
+        self.train(number, until)
+        getattr(self, ending)(number)
+
+    def run_all(self) -> None:
+        """Eight trials of all kinds, and the end of the search."""
+        for number, (ending, until) in enumerate(
+            [
+                ("finish", STEPS),
+                ("finish", STEPS),
+                ("stop", 100),
+                ("stop", 200),
+                ("finish", STEPS),
+                ("diverge", 300),
+                ("fail", 50),
+                ("stop", 100),
+            ]
+        ):
+            self.run(number, ending, until)
+        self.give_up()
+
+    def _append(self, kind: str, trial: int | None = None, **data: Any) -> None:
+        self._writer.append(kind, trial, **data)
+
+
+def _distribution(name: str) -> str:
+    if name == "cell":
+        choices = {"choices": ["exprnn", "lstm"]}
+        return json.dumps({"name": "CategoricalDistribution", "attributes": choices})
+    log = not name.endswith("forget_bias")
+    low, high = (0.0003, 0.3) if log else (0.0, 20.0)
+    attributes = {"step": None, "low": low, "high": high, "log": log}
+    return json.dumps({"name": "FloatDistribution", "attributes": attributes})
+
+
+def _weights(number: int) -> bytes:
+    import numpy
+    from safetensors.numpy import save
+
+    return save({"cell.weight": numpy.full((2, 2), number, dtype=numpy.float32)})
+
+
+@pytest.fixture
+def new_search(tmp_path: Path) -> Callable[..., SyntheticSearch]:
+    """Makes a search in the storage ``tmp_path / 'runs'``."""
+
+    def make(name: str = "toy") -> SyntheticSearch:
+        return SyntheticSearch(tmp_path / "runs", name)
+
+    return make
+
+
+@pytest.fixture
+def whole_search(new_search: Callable[..., SyntheticSearch]) -> SyntheticSearch:
+    """A search with all its trials, closed."""
+    search = new_search()
+    search.run_all()
+    return search
