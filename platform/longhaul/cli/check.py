@@ -1,0 +1,85 @@
+"""``longhaul check``: whether a search space can be run, and what running it amounts to."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from longhaul.cli.options import json_option, set_option, space_argument
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from longhaul.spec.summary import SpaceSummary
+
+
+@click.command()
+@space_argument
+@set_option
+@json_option
+def check(space: str, changes: tuple[str, ...], as_json: bool) -> None:
+    """Check a search space and show what a search over it amounts to.
+
+    SPACE is a file or the name of a shipped space. Nothing is written or trained.
+
+    \b
+    longhaul check copying-quickstart
+    longhaul check my-space.yaml --set training.steps=100
+    """
+    # imported here: torch takes seconds
+    from dataclasses import asdict
+
+    from longhaul.cli.output import emit
+    from longhaul.spec.search_spec import SearchSpec
+    from longhaul.spec.summary import summarise
+
+    summary = summarise(SearchSpec.load(space, changes))
+    emit(asdict(summary), as_json, lambda: _render(summary))
+
+
+def _render(summary: "SpaceSummary") -> "RenderableType":
+    from longhaul.cli.tables import heading, stacked, table
+    from longhaul.spec.holes import plain_text
+    from longhaul.spec.writing import to_yaml
+
+    task = summary.task
+    holes = [
+        (
+            hole.name,
+            hole.kind,
+            ", ".join(plain_text(one) for one in hole.range),
+            ", ".join(f"{name} = {label}" for name, label in hole.condition.items()),
+        )
+        for hole in summary.holes
+    ]
+    cells = [
+        (
+            cell.cell
+            if cell.branch in (None, cell.cell)
+            else f"{cell.cell} (branch {cell.branch})",
+            _range(cell.smallest, cell.largest),
+        )
+        for cell in summary.cells
+    ]
+    return stacked(
+        heading(f"{summary.name}: {summary.description}" if summary.description else summary.name),
+        f"file    {summary.source}\n"
+        f"task    {task.name}, protocol {task.protocol}: {task.length} steps a sequence, "
+        f"{task.input_size} inputs, {task.output_size} outputs\n"
+        f"budget  {summary.trials} trials of {summary.rungs[-1]:,} training steps, "
+        f"compared at {', '.join(f'{rung:,}' for rung in summary.rungs)}\n"
+        f"        at most {summary.most_steps:,} steps in all, at least {summary.least_steps:,}, "
+        f"about {summary.expected_steps:,} to be expected\n"
+        f"beat    a loss of {task.baseline:.4g}, which needs no memory\n",
+        table(["hole", "kind", "range", "only if"], holes)
+        if holes
+        else "no holes: all trials differ in their seed alone",
+        "",
+        table(["cell", "parameters"], cells, numbers=["parameters"]),
+        "",
+        heading("in full"),
+        to_yaml(summary.resolved).rstrip(),
+    )
+
+
+def _range(smallest: int, largest: int) -> str:
+    return f"{smallest:,}" if smallest == largest else f"{smallest:,} to {largest:,}"

@@ -1,0 +1,187 @@
+"""What a search over a space amounts to: its holes, sizes and training steps."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from longhaul.spec.holes import Choice, NamedHole, dump_tree, fill
+from longhaul.spec.search_settings import ASHASettings
+from longhaul.spec.search_spec import SECTIONS, SearchSpec
+from longhaul.spec.validation import first_answer
+
+if TYPE_CHECKING:
+    from longhaul_trainers.tasks.base import Task
+    from longhaul_trainers.training.settings import TrialConfig
+
+
+@dataclass(frozen=True)
+class HoleSummary:
+    """One hole for people.
+
+    Attributes:
+        name: dotted path and name of the Optuna parameter.
+        kind: ``choice``, ``uniform``, ``loguniform``, ``int`` or ``logint``.
+        range: options, or the two bounds.
+        condition: names of choices and the labels without which the hole does not exist.
+    """
+
+    name: str
+    kind: str
+    range: list[Any]
+    condition: dict[str, str]
+
+
+@dataclass(frozen=True)
+class CellSummary:
+    """One branch of the cell.
+
+    Attributes:
+        cell: name of the cell.
+        branch: the label under which a choice has it, None without a choice.
+        smallest, largest: trainable parameters, readout included, over the branch's holes.
+    """
+
+    cell: str
+    branch: str | None
+    smallest: int
+    largest: int
+
+
+@dataclass(frozen=True)
+class TaskSummary:
+    """The task, with the protocol it follows.
+
+    Attributes:
+        baseline: loss of the best predictor that remembers nothing.
+        length: time steps of one sequence.
+    """
+
+    name: str
+    protocol: str
+    source: str
+    length: int
+    input_size: int
+    output_size: int
+    baseline: float
+
+
+@dataclass(frozen=True)
+class SpaceSummary:
+    """A whole space.
+
+    Attributes:
+        sha256: see `SearchSpec.sha256`.
+        resolved: the space with every default written out, as plain mappings.
+        rungs: the step counts at which trials are compared; the last is a trial's whole length.
+        most_steps: training steps if no trial is stopped.
+        least_steps: if the first trial is the best, so that every other one stops at the first
+            rung.
+        expected_steps: if one trial in reduction_factor goes on from each rung.
+    """
+
+    name: str
+    description: str
+    source: str
+    sha256: str
+    task: TaskSummary
+    cells: list[CellSummary]
+    holes: list[HoleSummary]
+    trials: int
+    rungs: list[int]
+    most_steps: int
+    least_steps: int
+    expected_steps: int
+    resolved: dict[str, Any]
+
+
+def summarise(spec: SearchSpec) -> SpaceSummary:
+    """Counts; nothing is trained."""
+    from longhaul_trainers.catalogue import TASKS
+    from longhaul_trainers.training.settings import TrialConfig
+
+    first = TrialConfig.parse(fill(spec.tree, partial(first_answer, {})))
+    task: Task = TASKS.get(first.task.name)(first.task)
+    rungs, trials, scheduler = spec.rungs(), spec.search.trials, spec.search.scheduler
+    factor = scheduler.reduction_factor if isinstance(scheduler, ASHASettings) else 1
+    return SpaceSummary(
+        name=spec.name,
+        description=spec.description,
+        source=spec.source,
+        sha256=spec.sha256,
+        task=_task(task, first),
+        cells=list(_cells(spec, task)),
+        holes=[_hole(found) for found in spec.holes()],
+        trials=trials,
+        rungs=rungs,
+        most_steps=trials * rungs[-1],
+        least_steps=trials * rungs[0] + rungs[-1] - rungs[0],
+        expected_steps=expected_steps(rungs, trials, factor),
+        resolved=resolved(spec),
+    )
+
+
+def resolved(spec: SearchSpec) -> dict[str, Any]:
+    """The three parts of a configuration with their holes, as plain mappings."""
+    return {key: dump_tree(spec.tree[key]) for key in SECTIONS}
+
+
+def expected_steps(rungs: list[int], trials: int, factor: int) -> int:
+    """Training steps if one trial in ``factor``, at least one, goes on from each rung."""
+    total, going_on, before = 0, trials, 0
+    for rung in rungs:
+        total += going_on * (rung - before)
+        going_on, before = max(1, going_on // factor), rung
+    return total
+
+
+def _task(task: "Task", first: "TrialConfig") -> TaskSummary:
+    return TaskSummary(
+        name=first.task.name,
+        protocol=task.protocol.name,
+        source=task.protocol.source,
+        length=task.length,
+        input_size=task.input_size,
+        output_size=task.output_size,
+        baseline=task.baseline,
+    )
+
+
+def _hole(found: NamedHole) -> HoleSummary:
+    hole = found.hole
+    span = list(hole.answers) if isinstance(hole, Choice) else [hole.low, hole.high]
+    return HoleSummary(found.name, hole.kind, span, dict(found.condition))
+
+
+def _cells(spec: SearchSpec, task: "Task") -> Iterator[CellSummary]:
+    tree = spec.tree["cell"]
+    if isinstance(tree, Choice) and tree.labels is not None:
+        for label in tree.labels:
+            yield _cell(spec, task, {"cell": label})
+    else:
+        yield _cell(spec, task, {})
+
+
+def _cell(spec: SearchSpec, task: "Task", branch: Mapping[str, str]) -> CellSummary:
+    inside = [
+        found
+        for found in spec.holes()
+        if found.name.startswith("cell.") and dict(found.condition).items() >= branch.items()
+    ]
+    low = high = dict(branch)
+    for found in inside:
+        # One hole after the other keeps what made the cell smallest (largest) so far: sizes grow
+        # with each setting by itself, and the product of all holes is too large to go through.
+        tried = [dict(found.condition) | {found.name: one} for one in found.hole.representatives]
+        low = min((low | one for one in tried), key=partial(_count, spec, task))
+        high = max((high | one for one in tried), key=partial(_count, spec, task))
+    name = fill(spec.tree, partial(first_answer, branch))["cell"]["name"]
+    return CellSummary(name, branch.get("cell"), _count(spec, task, low), _count(spec, task, high))
+
+
+def _count(spec: SearchSpec, task: "Task", answers: Mapping[str, Any]) -> int:
+    from longhaul_trainers.training.model import SequenceModel
+    from longhaul_trainers.training.settings import TrialConfig
+
+    config = TrialConfig.parse(fill(spec.tree, partial(first_answer, answers)))
+    return SequenceModel.parameter_count(task, config.cell)
