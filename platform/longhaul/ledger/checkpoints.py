@@ -5,6 +5,7 @@ the SHA-256 of each. Without a manifest it is unfinished; with a wrong sum it is
 passed over. The token keeps two processes apart that reach the same step.
 """
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -13,6 +14,7 @@ import secrets
 from collections.abc import Mapping
 
 from longhaul.errors import RequestError
+from longhaul.ledger.errors import StorageError
 from longhaul.ledger.storage import Storage
 
 _FORMAT = 1
@@ -45,9 +47,13 @@ def save_checkpoint(storage: Storage, folder: str, step: int, files: Mapping[str
             storage.write(f"{folder}/{name}/{path}", data)
         storage.write(f"{folder}/{name}/{_MANIFEST}", _manifest(step, files))
     except Exception:
-        storage.delete(f"{folder}/{name}")
+        with contextlib.suppress(StorageError):
+            storage.delete(f"{folder}/{name}")
         raise
-    _prune(storage, folder, name)
+    try:
+        _prune(storage, folder, name)
+    except StorageError as error:  # the new one is safe; the next call tries again
+        _log.warning("old checkpoints were not removed: %s", error)
 
 
 def load_checkpoint(storage: Storage, folder: str) -> tuple[int, dict[str, bytes]] | None:

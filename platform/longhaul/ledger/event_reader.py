@@ -24,6 +24,7 @@ class EventReader:
         self._storage = storage
         self._reported: set[str] = set()
         self._waited_for: int | None = None
+        self._cuts: dict[int, int] = {}
 
     def read(self, after: int = -1) -> Iterator[Event]:
         """The events beyond one, in order."""
@@ -31,7 +32,8 @@ class EventReader:
         # Leases after events: whoever wrote one of these events out of turn has a newer lease by
         # now, and it is seen.
         self._await_newest()
-        lines = select(contents, read_cuts(self._storage), after)
+        self._cuts = read_cuts(self._storage, self._cuts)
+        lines = select(contents, self._cuts, after)
         for segment, held in contents.items():
             if is_damaged(segment, held):
                 self._warn(
@@ -43,7 +45,7 @@ class EventReader:
     def _await_newest(self) -> None:
         """Give a new owner the moment it needs to say which events it found."""
         known = fences(self._storage)
-        if not known or known[-1] == self._waited_for:
+        if not known or known[-1] in self._cuts or known[-1] == self._waited_for:
             return
         deadline = time.monotonic() + _PENDING_S
         while time.monotonic() < deadline:

@@ -1,7 +1,5 @@
 """Events: what happened in a search, one line each, every line with its own checksum."""
 
-import json
-import math
 import re
 import zlib
 from dataclasses import dataclass, field
@@ -10,6 +8,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from longhaul.ledger.errors import LedgerFormatError
+from longhaul.ledger.exact_json import dumps, loads
 
 FORMAT = 1
 
@@ -87,19 +86,13 @@ def encode(event: Event) -> bytes:
         "trial": event.trial,
         "data": event.data,
     }
-    try:
-        text = _dumps(payload)
-    except ValueError:
-        text = _dumps({**payload, "data": _spell_non_finite(event.data)})
-    body = text[1:].encode()
+    body = dumps(payload)[1:].encode()
     return b'{"crc":"%08x",%s\n' % (zlib.crc32(body), body)
 
 
 def decode(line: bytes) -> Event:
     """The event of an intact line, as `intact_lines` gives them."""
-    text = line[_PAYLOAD:].rstrip(b"\n")
-    hook = _read_non_finite if b'"$float"' in text else None
-    payload = json.loads(b"{" + text, object_hook=hook)
+    payload = loads(b"{" + line[_PAYLOAD:])
     return Event(
         sequence=payload["sequence"],
         fence=payload["fence"],
@@ -151,34 +144,3 @@ def _rescued(raw: bytes) -> list[Line]:
         if line is not None:
             found.append(line)
     return found
-
-
-def _dumps(payload: dict[str, Any]) -> str:
-    return json.dumps(payload, separators=(",", ":"), allow_nan=False, default=_scalar)
-
-
-def _scalar(value: object) -> object:
-    """A number of numpy or torch as Python's own."""
-    item = getattr(value, "item", None)
-    if item is None:
-        raise TypeError(f"an event cannot hold {value!r} ({type(value).__name__})")
-    return item()
-
-
-def _spell_non_finite(value: object) -> object:
-    # JSON has no NaN and no infinity, and a diverged loss must come back as what it was.
-    if isinstance(value, dict):
-        return {key: _spell_non_finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_spell_non_finite(item) for item in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else {"$float": repr(float(value))}
-    if value is None or isinstance(value, str | int):
-        return value
-    return _spell_non_finite(_scalar(value))
-
-
-def _read_non_finite(value: dict[str, Any]) -> object:
-    if value.keys() == {"$float"} and value["$float"] in ("nan", "inf", "-inf"):
-        return float(value["$float"])
-    return value

@@ -150,7 +150,9 @@ class History:
             except FileNotFoundError:  # merged away since it was listed
                 continue
             if all(new in listed or not new.merged for new in self._list()):
-                good = [(segment, table) for segment, table in contents.items() if table]
+                good = [
+                    (segment, table) for segment, table in contents.items() if table is not None
+                ]
                 return sorted(good, key=lambda pair: pair[0])
         raise StorageError(f"{self._storage.uri}/{self._folder} changes faster than it can be read")
 

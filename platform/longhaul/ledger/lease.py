@@ -10,24 +10,21 @@ when the counter in its heartbeat file stands still for a while.
 """
 
 import contextlib
-import getpass
 import json
 import logging
 import os
 import re
-import shlex
-import socket
-import sys
 import threading
 import time
+import zlib
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from longhaul.ledger.errors import SearchOwnedError, StaleOwnerError, StorageError
+from longhaul.ledger.owner import Owner as Owner
+from longhaul.ledger.owner import OwnerState
 from longhaul.ledger.storage import Storage
-from longhaul.redaction import redact
 
 FOLDER = "owner"
 HEARTBEAT_S = 5.0
@@ -41,45 +38,6 @@ _log = logging.getLogger("longhaul.ledger")
 
 # Leases that this process holds: one that names this process but is not here was given up.
 _held: set[tuple[str, int]] = set()
-
-
-@dataclass(frozen=True, slots=True)
-class Owner:
-    """A process that runs a search.
-
-    Args:
-        user: login name.
-        host: host name.
-        pid: process number.
-        machine: boot and process namespace in which `pid` means something; empty if unknown.
-        process_start: start of the process in clock ticks since boot; None if unknown. With it, a
-            process number that was given out again is not mistaken for the owner.
-        command: its command line, without credentials.
-    """
-
-    user: str
-    host: str
-    pid: int
-    machine: str = ""
-    process_start: int | None = None
-    command: str = ""
-
-    @classmethod
-    def here(cls, command: str | None = None) -> "Owner":
-        """The running process."""
-        process = _process(os.getpid())
-        return cls(
-            user=_user(),
-            host=socket.gethostname(),
-            pid=os.getpid(),
-            machine=_machine(),
-            process_start=process[1] if process else None,
-            command=redact(command or shlex.join(sys.argv)),
-        )
-
-    def __str__(self) -> str:
-        command = f": {self.command}" if self.command else ""
-        return f"{self.user} on {self.host} (process {self.pid}{command})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,15 +84,7 @@ def newest_lease(storage: Storage) -> Lease | None:
 def read_lease(storage: Storage, fence: int) -> Lease:
     """A lease; one that cannot be read has an unknown owner and cuts nothing off."""
     try:
-        record = json.loads(storage.read(lease_path(fence)))
-        known = {entry.name for entry in fields(Owner)}
-        return Lease(
-            fence=fence,
-            owner=Owner(**{key: item for key, item in record["owner"].items() if key in known}),
-            since=datetime.fromisoformat(record["since"]),
-            follows=record["follows"],
-            released=record["released"],
-        )
+        return _load(storage.read(lease_path(fence)))
     except FileNotFoundError:
         return Lease(fence)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -142,10 +92,18 @@ def read_lease(storage: Storage, fence: int) -> Lease:
         return Lease(fence)
 
 
-def read_cuts(storage: Storage) -> dict[int, int]:
-    """For each fence, the last event that its owner found: earlier owners end there."""
-    leases = (read_lease(storage, fence) for fence in fences(storage))
-    return {lease.fence: lease.follows for lease in leases if lease.follows is not None}
+def read_cuts(storage: Storage, known: dict[int, int] | None = None) -> dict[int, int]:
+    """For each fence, the last event that its owner found: earlier owners end there.
+
+    Args:
+        storage: the search's storage.
+        known: what an earlier call returned; these leases are not read again.
+    """
+    cuts = dict(known or {})
+    for fence in fences(storage):
+        if fence not in cuts and (follows := read_lease(storage, fence).follows) is not None:
+            cuts[fence] = follows
+    return cuts
 
 
 def write_lease(storage: Storage, lease: Lease) -> None:
@@ -274,20 +232,14 @@ def _wait_until_free(storage: Storage, name: str, lease: Lease, patience_s: floa
         time.sleep(min(0.5, max(0.01, patience_s / 20)))
 
 
-def _examine(storage: Storage, lease: Lease) -> str | None:
-    """What became of an owner of this machine: alive, stopped or gone; None if unknown."""
+def _examine(storage: Storage, lease: Lease) -> OwnerState | None:
+    """What became of an owner of this machine; None if that cannot be seen from here."""
     owner = lease.owner
-    if owner is None or not owner.machine or owner.machine != _machine():
-        return None
-    if owner.host != socket.gethostname():
-        return None
-    process = _process(owner.pid)
-    if process is None or process[0] in "ZX" or process[1] != owner.process_start:
-        return "gone"
-    if owner.pid == os.getpid() and (storage.uri, lease.fence) not in _held:
-        return "gone"  # this very process gave it up, but could not write that down
-    # A stopped process may stay so for ever, and fencing makes taking over from it safe.
-    return "stopped" if process[0] in "Tt" else "alive"
+    state = owner.examine() if owner else None
+    if owner and state == "alive" and owner.pid == os.getpid():
+        # This very process may have given it up without being able to write that down.
+        return state if (storage.uri, lease.fence) in _held else "gone"
+    return state
 
 
 def _heartbeat(storage: Storage, fence: int) -> bytes | None:
@@ -306,31 +258,23 @@ def _dump(lease: Lease) -> bytes:
         "follows": lease.follows,
         "released": lease.released,
     }
-    return json.dumps(record, indent=2).encode() + b"\n"
+    return json.dumps({**record, "crc": _checksum(record)}, indent=2).encode() + b"\n"
 
 
-def _process(pid: int) -> tuple[str, int] | None:
-    """State letter and start time of a process of this machine; None if there is none."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
-    except OSError:
-        return None
-    # The second field is the command in brackets and may itself hold brackets and spaces.
-    rest = text[text.rindex(")") + 1 :].split()
-    return rest[0], int(rest[19])
+def _load(data: bytes) -> Lease:
+    record = json.loads(data)
+    # One changed digit of `follows` would hide events, or show ones that do not count.
+    if record.pop("crc") != _checksum(record):
+        raise ValueError("wrong checksum")
+    known = {entry.name for entry in fields(Owner)}
+    return Lease(
+        fence=record["fence"],
+        owner=Owner(**{key: item for key, item in record["owner"].items() if key in known}),
+        since=datetime.fromisoformat(record["since"]),
+        follows=record["follows"],
+        released=record["released"],
+    )
 
 
-def _machine() -> str:
-    """What must be equal for a process number to mean the same process."""
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        return f"{boot}/{os.readlink('/proc/self/ns/pid')}"
-    except OSError:
-        return ""
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container may run under a number without a name
-        return str(os.getuid())
+def _checksum(record: dict[str, Any]) -> str:
+    return f"{zlib.crc32(json.dumps(record, sort_keys=True).encode()):08x}"

@@ -1,13 +1,13 @@
 """The ledger: the durable, append-only record of a search, and the single source of truth."""
 
-import json
 import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from longhaul.ledger.errors import SearchExistsError, UnknownSearchError
+from longhaul.ledger.errors import SearchExistsError, StorageError, UnknownSearchError
 from longhaul.ledger.event_reader import EventReader
 from longhaul.ledger.events import Event
+from longhaul.ledger.exact_json import dumps, loads
 from longhaul.ledger.lease import (
     HEARTBEAT_S,
     PATIENCE_S,
@@ -18,7 +18,7 @@ from longhaul.ledger.lease import (
     take_lease,
 )
 from longhaul.ledger.record import Fold, SearchRecord
-from longhaul.ledger.storage import Storage, check_search_name, open_storage
+from longhaul.ledger.storage import Storage, check_search_name, is_search_name, open_storage
 from longhaul.ledger.trial_folder import TrialFolder as TrialFolder
 from longhaul.ledger.writer import LedgerWriter as LedgerWriter
 
@@ -96,7 +96,8 @@ class Ledger:
     def names(storage: str | os.PathLike[str] | Storage) -> list[str]:
         """All searches in a storage, sorted."""
         root = _opened(storage)
-        return [name for name in root.list("") if root.exists(f"{name}/{_SPEC}")]
+        named = (name for name in root.list("") if is_search_name(name))
+        return [name for name in named if root.exists(f"{name}/{_SPEC}")]
 
     def spec_text(self) -> str:
         """The resolved specification, YAML."""
@@ -104,15 +105,17 @@ class Ledger:
 
     def write_environment(self, environment: Mapping[str, Any]) -> None:
         """Record what the search runs on."""
-        text = json.dumps({"format": 1, **environment}, indent=2)
+        text = dumps({"format": 1, **environment}, indent=2)
         self.storage.write(_ENVIRONMENT, text.encode() + b"\n")
 
     def environment(self) -> dict[str, Any]:
         """What the search was started on; empty if its start was cut short."""
         try:
-            environment: dict[str, Any] = json.loads(self.storage.read(_ENVIRONMENT))
+            environment = dict(loads(self.storage.read(_ENVIRONMENT)))
         except FileNotFoundError:
             return {}
+        except (ValueError, TypeError) as error:
+            raise StorageError(f"{self.storage.uri}/{_ENVIRONMENT} is damaged") from error
         environment.pop("format", None)
         return environment
 

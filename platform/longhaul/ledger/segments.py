@@ -60,8 +60,8 @@ def read_segments(storage: Storage, after: int = -1) -> dict[Segment, list[Line]
     """The intact lines of every segment that reaches beyond an event.
 
     Safe while the owner appends and merges: a segment is only ever removed after a larger one that
-    covers it has appeared. So if a second listing shows no large segment that the first one
-    lacked, nothing was missed in between.
+    covers it has appeared. So if a second listing shows nothing that the first one lacked, except
+    single events appended since, nothing was missed in between.
     """
     contents: dict[Segment, list[Line]] = {}
     for _ in range(_ATTEMPTS):
@@ -72,8 +72,9 @@ def read_segments(storage: Storage, after: int = -1) -> dict[Segment, list[Line]
                     contents[segment] = intact_lines(storage.read(segment.path))
         except FileNotFoundError:  # merged away since it was listed
             continue
-        known = set(listed)
-        if all(new.size == 1 or new in known for new in list_segments(storage)):
+        known, reached = set(listed), max((item.last for item in listed), default=-1)
+        later = (item for item in list_segments(storage) if item not in known)
+        if all(item.size == 1 and item.first > reached for item in later):
             return contents
     raise StorageError(f"the events in {storage.uri} change faster than they can be read")
 
@@ -159,14 +160,22 @@ class SegmentWriter:
 
     def merge_if_due(self) -> None:
         """Merge when there are many small segments. A full storage postpones it."""
-        if len(self._recent) <= self._merge_at:
-            return
+        if len(self._recent) > self._merge_at:
+            postponed = not self._try_merge()
+            self._merge_at = MERGE_AFTER + (len(self._recent) if postponed else 0)
+
+    def merge_finally(self) -> None:
+        """Merge what there is, for readers' sake, when nothing more is to come."""
+        if len(self._recent) > 1:
+            self._try_merge()
+
+    def _try_merge(self) -> bool:
         try:
             self.merge()
-            self._merge_at = MERGE_AFTER
         except (StorageError, FileNotFoundError) as error:
-            self._merge_at = len(self._recent) + MERGE_AFTER
             _log.warning("event segments were not merged: %s", error)
+            return False
+        return True
 
     def merge(self) -> None:
         """Merge the recent segments into one, and full sets of equal size into the next size."""
@@ -215,8 +224,7 @@ class SegmentWriter:
         self._storage.sweep(FOLDER)
         kept: list[Segment] = []
         covered: set[int] = set()
-        # Larger ones first, so that what an interrupted merge left over comes after its result.
-        for segment in sorted(contents, key=lambda item: (item.first, -item.last)):
+        for segment in sorted(contents, key=_precedence):
             held = [line for line in contents[segment] if valid.get(line.sequence) == line]
             needed = [line for line in held if line.sequence not in covered]
             if is_damaged(segment, contents[segment]):
@@ -245,6 +253,15 @@ class SegmentWriter:
             segment.path,
         )
         return written
+
+
+def _precedence(segment: Segment) -> tuple[int, int, int]:
+    """The order in which segments are kept rather than dropped as superseded.
+
+    What a merge wrote comes before its sources, for every owner alike: two owners that tidy up at
+    the same time can therefore not remove each one the file that the other one relies on.
+    """
+    return segment.first, -segment.last, -segment.fence
 
 
 def _size_class(segment: Segment) -> int:

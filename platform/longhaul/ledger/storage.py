@@ -12,15 +12,19 @@ import re
 import secrets
 import shutil
 import time
+import zlib
 from abc import ABC, abstractmethod
+from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import final
 from urllib.parse import unquote, urlsplit
 
 from longhaul.errors import RequestError
 from longhaul.ledger.errors import StorageError, StorageFullError
+from longhaul.ledger.owner import process_state, this_machine
 
 _TEMPORARY = ".tmp-"
+_ABANDONED_S = 86400.0
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 # What a file system without hard links answers to link(2).
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV}
@@ -85,7 +89,7 @@ class Storage(ABC):
 
     @abstractmethod
     def sweep(self, folder: str) -> None:
-        """Remove what interrupted writers left in a folder. For its only writer."""
+        """Remove what interrupted writers left in a folder, and nothing of living ones."""
 
     @abstractmethod
     def age_s(self, path: str) -> float | None:
@@ -172,7 +176,7 @@ class LocalStorage(Storage):
                 shutil.rmtree(target)
             else:
                 target.unlink(missing_ok=True)
-        except FileNotFoundError:  # somebody else removed a part of it meanwhile
+        except FileNotFoundError:  # somebody else is removing it too
             return
         except OSError as error:
             raise StorageError(f"cannot remove {target}: {error.strerror}") from error
@@ -187,7 +191,7 @@ class LocalStorage(Storage):
         target = self._resolve(folder)
         with contextlib.suppress(FileNotFoundError):
             for name in os.listdir(target):
-                if name.startswith(_TEMPORARY):
+                if name.startswith(_TEMPORARY) and _is_abandoned(target / name):
                     _unlink(target / name)
 
     def age_s(self, path: str) -> float | None:
@@ -255,9 +259,14 @@ def check_path(path: str) -> None:
         raise RequestError(f"{path!r} is not a path inside a storage")
 
 
+def is_search_name(name: str) -> bool:
+    """Whether this can name a search: it becomes a folder, a tag and a part of addresses."""
+    return _SEARCH_NAME.fullmatch(name) is not None
+
+
 def check_search_name(name: str) -> None:
-    """Refuse what cannot name a search: it becomes a folder, a tag and a part of addresses."""
-    if not _SEARCH_NAME.fullmatch(name):
+    """Refuse what cannot name a search."""
+    if not is_search_name(name):
         raise RequestError(
             f"{name!r} cannot name a search: use 1 to 63 of a-z, 0-9, dot, underscore and hyphen, "
             "beginning with a letter or a digit"
@@ -265,7 +274,24 @@ def check_search_name(name: str) -> None:
 
 
 def _temporary_name() -> str:
-    return f"{_TEMPORARY}{os.getpid()}-{secrets.token_hex(6)}"
+    return f"{_TEMPORARY}{_machine_tag()}-{os.getpid()}-{secrets.token_hex(6)}"
+
+
+@cache
+def _machine_tag() -> str:
+    return f"{zlib.crc32(this_machine().encode()):08x}"
+
+
+def _is_abandoned(temporary: Path) -> bool:
+    """Whether the process that wrote a temporary file is gone, or the file very old."""
+    machine, _, rest = temporary.name.removeprefix(_TEMPORARY).partition("-")
+    pid = rest.partition("-")[0]
+    if this_machine() and machine == _machine_tag() and pid.isdecimal():
+        return process_state(int(pid)) is None
+    try:
+        return time.time() - temporary.stat().st_mtime > _ABANDONED_S
+    except OSError:
+        return False
 
 
 def _write_temporary(target: Path, data: bytes) -> Path:

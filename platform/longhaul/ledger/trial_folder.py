@@ -1,10 +1,11 @@
 """What is kept of one trial beside its events."""
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from longhaul.ledger import checkpoints
+from longhaul.ledger.errors import StorageError
+from longhaul.ledger.exact_json import dumps, loads
 from longhaul.ledger.history import History
 from longhaul.ledger.lease import check_fence
 from longhaul.ledger.storage import Storage
@@ -46,7 +47,10 @@ class TrialFolder:
         import yaml
 
         text = self._read("config.yaml")
-        return None if text is None else dict(yaml.safe_load(text))
+        try:
+            return None if text is None else dict(yaml.safe_load(text))
+        except (yaml.YAMLError, ValueError, TypeError) as error:
+            raise self._damaged("config.yaml") from error
 
     def write_environment(self, environment: Mapping[str, Any]) -> None:
         """Record what the trial ran on."""
@@ -134,13 +138,19 @@ class TrialFolder:
             return None
 
     def _write_json(self, name: str, value: Mapping[str, Any]) -> None:
-        text = json.dumps({"format": 1, **value}, indent=2)
+        text = dumps({"format": 1, **value}, indent=2)
         self._storage.write(f"{self.path}/{name}", text.encode() + b"\n")
 
     def _read_json(self, name: str) -> dict[str, Any] | None:
         data = self._read(name)
         if data is None:
             return None
-        value: dict[str, Any] = json.loads(data)
+        try:
+            value = dict(loads(data))
+        except (ValueError, TypeError) as error:
+            raise self._damaged(name) from error
         value.pop("format", None)
         return value
+
+    def _damaged(self, name: str) -> StorageError:
+        return StorageError(f"{self._storage.uri}/{self.path}/{name} is damaged")

@@ -49,6 +49,7 @@ class LedgerWriter:
         self._storage = storage
         self._lock = threading.Lock()
         self._closed = False
+        self._ready = False
         self._lease = lease
         self._heartbeat = Heartbeat(storage, lease.fence, heartbeat_s)
         try:
@@ -65,6 +66,7 @@ class LedgerWriter:
             self.close()
             raise
         self._next = follows + 1
+        self._ready = True
 
     def __enter__(self) -> Self:
         return self
@@ -134,5 +136,7 @@ class LedgerWriter:
             if self._closed:
                 return
             self._closed = True
+            if self._ready:
+                self._segments.merge_finally()
         self._heartbeat.stop()
         release_lease(self._storage, self._lease)
