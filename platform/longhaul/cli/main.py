@@ -11,7 +11,18 @@ from longhaul.errors import LonghaulError
 
 # Name to (import string, the line of `longhaul --help`). The modules are imported when called, so
 # that neither help nor a spelling mistake waits for torch, ray or mlflow.
-COMMANDS: dict[str, tuple[str, str]] = {}
+COMMANDS: dict[str, tuple[str, str]] = {
+    "search": ("longhaul.cli.search:search_command", "Run a search."),
+    "resume": ("longhaul.cli.resume:resume_command", "Go on with a search, or extend it."),
+    "reproduce": (
+        "longhaul.cli.reproduce:reproduce_command",
+        "Train a recorded trial again and compare every value.",
+    ),
+    "check": ("longhaul.cli.check:check", "Check a space and show what a search amounts to."),
+    "spaces": ("longhaul.cli.spaces:spaces", "List the search spaces that come with Longhaul."),
+    "cells": ("longhaul.cli.cells:cells", "List the cells, or show one."),
+    "tasks": ("longhaul.cli.tasks:tasks", "List the tasks, or show one."),
+}
 
 INTERRUPTED = 130
 """Exit status after Ctrl-C: 128 + SIGINT, as shells have it."""

@@ -218,7 +218,11 @@ def gradient_norms(parameters: Iterable[nn.Parameter], pack_size: int) -> Tensor
         for parameter in parameters
         if parameter.grad is not None
     ]
-    return torch.stack(squares).sum(0).sqrt()
+    # One after the other: a reduction over a stack adds in an order that depends on P.
+    total = squares[0]
+    for square in squares[1:]:
+        total = total + square
+    return total.sqrt()
 
 
 def _optimizer(group: ParameterGroup, slots: Sequence[OptimizerSettings]) -> Optimizer:

@@ -1,0 +1,262 @@
+"""Starting, resuming and extending a search: one code path."""
+
+import logging
+import os
+import signal
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any, Protocol
+
+from longhaul.environment import capture
+from longhaul.errors import LonghaulError, RequestError
+from longhaul.ledger import EventKind, Ledger, SearchRecord
+from longhaul.search.run import INTERRUPTED, SearchRun
+from longhaul.spec.search_settings import ASHASettings
+from longhaul.spec.search_spec import SearchSpec
+from longhaul.tracking import TrackingProcess
+from longhaul.tracking.process import failure_message
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a search lives and computes.
+
+    Attributes:
+        storage: URI of the ledgers.
+        tracking_uri: of the MLflow server or database.
+        address: a Ray cluster, or None to start Ray in this process.
+    """
+
+    storage: str
+    tracking_uri: str
+    address: str | None = None
+
+
+class View(Protocol):
+    """Shows a search while it runs."""
+
+    def message(self, text: str) -> None:
+        """What is going on."""
+
+    def warn(self, text: str) -> None:
+        """What the user should see and keep."""
+
+    def show(self, record: SearchRecord, trials: int) -> None:
+        """Called a few times a second."""
+
+
+def run_search(ledger: Ledger, place: Place, view: View, overrides: dict[str, Any]) -> SearchRun:
+    """Runs a search until it is complete, cannot go on, or is interrupted.
+
+    Args:
+        ledger: of a search that is new, unfinished or to be extended.
+        place: where to compute and track.
+        view: shows progress.
+        overrides: ``trials`` and ``parallel`` where they are to differ from the specification's.
+
+    Returns:
+        The run; its ``stop_reason`` is None when all trials are through, ``interrupted``, or says
+        why the search could not go on.
+
+    Raises:
+        RequestError: the resources do not exist, or another process owns the search.
+        LonghaulError: the search broke off.
+    """
+    spec = SearchSpec.from_text(ledger.spec_text(), f"{ledger.name}/spec.yaml", name=ledger.name)
+    trials = overrides.get("trials") or spec.search.trials
+    with ledger.acquire() as writer:
+        run = SearchRun(spec, ledger, writer, trials)
+        if run.remaining == 0:
+            return run
+        writer.append(EventKind.OPENED, trials=trials, resumed=bool(run.record.trials))
+        tracking = TrackingProcess(place.storage, ledger.name, place.tracking_uri)
+        tracking.start()
+        try:
+            view.message("starting Ray ...")
+            with _ray(place.address), _interrupts(run, view):
+                parallel = overrides.get("parallel") or spec.search.parallel
+                _tune(spec, run, view, writer.fence, _slots(spec, parallel, run.remaining))
+            run.close()
+        finally:
+            view.message("writing the rest to MLflow ...")
+            behind = failure_message(tracking.drain(timeout_s=60), ledger.name)
+            if behind:
+                view.warn(behind)
+        return run
+
+
+def check_resources(spec: SearchSpec, available: dict[str, float]) -> None:
+    """Refuses a trial that could never be placed.
+
+    Raises:
+        RequestError: with what was asked for and what there is.
+    """
+    asked = {"CPU": spec.resources.cpus, "GPU": spec.resources.gpus}
+    for kind, amount in asked.items():
+        if amount > available.get(kind, 0):
+            raise RequestError(
+                f"resources: a trial asks for {amount:g} {kind}, but there are "
+                f"{available.get(kind, 0):g}; lower resources.{kind.lower()}s"
+            )
+
+
+def local_resources() -> dict[str, float]:
+    """CPUs that this process may use, and GPUs."""
+    # imported here: 2 s
+    import torch
+
+    return {"CPU": len(os.sched_getaffinity(0)), "GPU": torch.cuda.device_count()}
+
+
+def search_environment(spec: SearchSpec) -> dict[str, Any]:
+    """The environment of the driver as the ledger keeps it."""
+    return capture(_device(spec), _threads(spec))
+
+
+def _device(spec: SearchSpec) -> str:
+    return "cuda" if spec.resources.gpus > 0 else "cpu"
+
+
+def _threads(spec: SearchSpec) -> int:
+    return max(1, int(spec.resources.cpus))
+
+
+def _slots(spec: SearchSpec, parallel: int | None, remaining: int) -> int:
+    # imported here: Ray is running by now
+    import ray
+
+    available = ray.cluster_resources()
+    check_resources(spec, available)
+    by_kind = [
+        int(available.get(kind, 0) / amount)
+        for kind, amount in (("CPU", spec.resources.cpus), ("GPU", spec.resources.gpus))
+        if amount > 0
+    ]
+    return max(1, min(parallel or min(by_kind), remaining))
+
+
+@contextmanager
+def _ray(address: str | None) -> Iterator[None]:
+    # No usage reports to anyone; Tune's own loggers would write each result three more times, its
+    # own output would fight with ours.
+    os.environ |= {
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+        "TUNE_RESULT_BUFFER_LENGTH": "1",
+        "RAY_AIR_NEW_OUTPUT": "0",
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",
+    }
+    # imported here: 3 s
+    import ray
+
+    options: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False}
+    if address is None:
+        # "local" never attaches to a cluster that another user of this machine has started.
+        cpus = int(local_resources()["CPU"])
+        options |= {"address": "local", "num_cpus": cpus, "include_dashboard": False}
+    else:
+        options |= {"address": address}
+    # What concerns the user is said by the view and the outcome, once.
+    logging.getLogger("ray").setLevel(logging.CRITICAL)
+    try:
+        ray.init(**options)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise LonghaulError(f"Ray did not start: {error}") from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+@contextmanager
+def _interrupts(run: SearchRun, view: View) -> Iterator[None]:
+    """The first Ctrl-C or SIGTERM ends the search in order, the second at once."""
+
+    def interrupted(_signal: int, _frame: FrameType | None) -> None:
+        if run.stop_reason is not None:
+            # Everything reported is in the ledger: there is nothing left to lose.
+            os._exit(130)
+        run.stop(INTERRUPTED)
+        view.message("interrupted: ending the running trials; press Ctrl-C again to leave at once")
+
+    before = {one: signal.signal(one, interrupted) for one in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
+
+
+def _tune(spec: SearchSpec, run: SearchRun, view: View, fence: int, slots: int) -> None:
+    """Runs Tune beside this thread, which shows progress and takes signals.
+
+    Tune takes over the signals of the main thread and, interrupted, calls the search finished.
+    """
+    errors: list[BaseException] = []
+
+    def fit() -> None:
+        try:
+            with tempfile.TemporaryDirectory(prefix="longhaul-tune-") as scratch:
+                _tuner(spec, run, fence, slots, scratch).fit()
+        except BaseException as error:  # reported by the main thread
+            errors.append(error)
+
+    thread = threading.Thread(target=fit, name="tune", daemon=True)
+    thread.start()
+    while thread.is_alive():
+        thread.join(0.25)
+        view.show(run.record, run.trials)
+    if errors:
+        raise errors[0]
+
+
+def _tuner(spec: SearchSpec, run: SearchRun, fence: int, slots: int, scratch: str) -> Any:
+    # imported here: 3 s
+    from ray import tune
+
+    from longhaul.search.scheduler import LedgerASHA, NoStopping
+    from longhaul.search.searcher import LedgerSearcher, StartedTrials, StopRequested
+    from longhaul.search.trainable import Assignment, CellTrial
+
+    rungs = spec.rungs()
+    assignment = Assignment(
+        ledger=run.ledger,
+        fence=fence,
+        rungs=tuple(rungs),
+        checkpoint_every_s=spec.search.checkpoint_every_s,
+        threads=_threads(spec),
+        device=_device(spec),
+    )
+    scheduler: LedgerASHA | NoStopping = NoStopping(run)
+    settings = spec.search.scheduler
+    if isinstance(settings, ASHASettings) and len(rungs) > 1:
+        scheduler = LedgerASHA(run, rungs, settings.reduction_factor)
+        scheduler.refill(run.reports())
+    trainable = tune.with_resources(
+        tune.with_parameters(CellTrial, assignment=assignment),
+        {"cpu": spec.resources.cpus, "gpu": spec.resources.gpus},
+    )
+    return tune.Tuner(
+        trainable,
+        tune_config=tune.TuneConfig(
+            search_alg=LedgerSearcher(run),
+            scheduler=scheduler,
+            num_samples=-1,
+            max_concurrent_trials=slots,
+            reuse_actors=True,
+        ),
+        run_config=tune.RunConfig(
+            # Tune's own state serves nobody: the ledger is what a search is taken up from.
+            storage_path=scratch,
+            name="tune",
+            verbose=0,
+            stop=StopRequested(run),
+            callbacks=[StartedTrials(run)],
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            failure_config=tune.FailureConfig(max_failures=spec.search.retries),
+        ),
+    )

@@ -1,0 +1,185 @@
+"""The course of one search: what is tried next, and every decision written down."""
+
+import math
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
+
+from longhaul.ledger import (
+    EventKind,
+    Fold,
+    Ledger,
+    LedgerWriter,
+    SearchRecord,
+    SearchState,
+    TrialRecord,
+    TrialState,
+)
+from longhaul.search.study import SpaceExhaustedError, Study
+from longhaul.spec.search_spec import SearchSpec
+
+OPEN = (TrialState.SUGGESTED, TrialState.RUNNING)
+INTERRUPTED = "interrupted"
+
+
+class SearchRun:
+    """Hands out trials and records what becomes of them.
+
+    Built from the ledger alone, so that starting, resuming and extending are the same thing:
+    trials that the ledger shows unfinished come first, then new suggestions.
+
+    Args:
+        spec: what is searched.
+        ledger: the search's ledger.
+        writer: its writer, held by this process.
+        trials: how many trials the search has in all.
+    """
+
+    def __init__(self, spec: SearchSpec, ledger: Ledger, writer: LedgerWriter, trials: int) -> None:
+        self.spec = spec
+        self.ledger = ledger
+        self._writer = writer
+        self.trials = trials
+        self.max_steps = spec.max_steps
+        self._fold = Fold(ledger.name)
+        events = ledger.events()
+        for event in events:
+            self._fold.apply(event)
+        self._study = Study(spec)
+        self._study.rebuild(events)
+        self._by_tune_id: dict[str, int] = {}
+        self._attempts: dict[int, int] = {}
+        self._errors: dict[int, str] = {}
+        self._unfinished = deque(
+            number for number, one in sorted(self.record.trials.items()) if one.state in OPEN
+        )
+        self._next = max(self.record.trials, default=-1) + 1
+        self.stop_reason: str | None = None
+        self.exhausted = False
+
+    @property
+    def record(self) -> SearchRecord:
+        """The search as recorded so far."""
+        return self._fold.record
+
+    @property
+    def remaining(self) -> int:
+        """How many trials are still to be handed out."""
+        return len(self._unfinished) + max(0, self.trials - self._next)
+
+    def reports(self) -> dict[int, list[tuple[int, float]]]:
+        """All reports by trial number, from which a scheduler's rungs are filled."""
+        return {number: list(one.reports) for number, one in self.record.trials.items()}
+
+    def stop(self, reason: str) -> None:
+        """Hands out nothing more and has Tune end what runs; the first reason stays."""
+        self.stop_reason = self.stop_reason or reason
+
+    def next_trial(self, tune_id: str) -> dict[str, Any] | None:
+        """What a trainable needs for the next trial; None when there is no further one."""
+        if self.stop_reason is not None or self.exhausted:
+            return None
+        if self._unfinished:
+            number = self._unfinished.popleft()
+        elif self._next < self.trials:
+            try:
+                number = self._suggest()
+            except SpaceExhaustedError:
+                self.exhausted = True
+                return None
+        else:
+            return None
+        self._by_tune_id[tune_id] = number
+        trial = self.record.trials[number]
+        return {"number": number, "config": trial.config, "heard": _heard(trial)}
+
+    def number(self, tune_id: str) -> int:
+        """The number of a trial that was handed out."""
+        return self._by_tune_id[tune_id]
+
+    def started(self, tune_id: str, node: str) -> None:
+        """An actor took the trial up."""
+        number = self._by_tune_id[tune_id]
+        self._attempts[number] = self._attempts.get(number, 0) + 1
+        heard = _heard(self.record.trials[number])
+        attempt = self._attempts[number]
+        self._append(EventKind.STARTED, number, attempt=attempt, from_step=heard, node=node)
+
+    def heard(self, tune_id: str, result: Mapping[str, Any]) -> bool:
+        """Whether this report was decided on before: a trial that was retried says it again."""
+        trial = self.record.trials[self._by_tune_id[tune_id]]
+        return bool(result["step"] <= _heard(trial))
+
+    def decided(self, tune_id: str, result: Mapping[str, Any], decision: str) -> None:
+        """A report and what the scheduler decided."""
+        number = self._by_tune_id[tune_id]
+        step, value = result["step"], result["value"]
+        self._append(EventKind.REPORTED, number, step=step, value=value, decision=decision)
+        self._study.reported(number, step, value)
+
+    def failed(self, tune_id: str, error: str) -> None:
+        """Why a trial is about to be given up, as far as Tune knows."""
+        self._errors[self._by_tune_id[tune_id]] = error
+
+    def ended(self, tune_id: str, result: Mapping[str, Any] | None, *, error: bool) -> None:
+        """A trial is over: done, stopped, diverged or failed."""
+        number = self._by_tune_id.pop(tune_id)
+        if error or not result:
+            self._failed(number)
+        elif result["diverged"] is not None:
+            self._append(EventKind.DIVERGED, number, step=result["step"], reason=result["diverged"])
+            self._study.ended(number, None, complete=False)
+        else:
+            self._finished_or_stopped(number, result["step"], result["value"])
+        self.ledger.trial(number).merge_history()
+
+    def _finished_or_stopped(self, number: int, step: int, value: float) -> None:
+        complete = step >= self.max_steps
+        if complete:
+            self._append(EventKind.REPORTED, number, step=step, value=value, decision="done")
+        kind = EventKind.FINISHED if complete else EventKind.STOPPED
+        self._append(kind, number, step=step, value=value)
+        self._study.ended(number, value, complete=complete)
+
+    def _failed(self, number: int) -> None:
+        # The trial's own words, where it lived to write them; a killed process leaves Tune's.
+        text = self.ledger.trial(number).error() or self._errors.pop(number, "")
+        reason = (text.strip().splitlines() or ["the trial's process died"])[-1]
+        attempts = self._attempts.get(number, 0)
+        self._append(EventKind.FAILED, number, reason=reason, attempts=attempts)
+        self._study.ended(number, None, complete=False)
+        failed = self.record.counts()[TrialState.FAILED]
+        if failed >= self.spec.search.max_failed_trials:
+            self.stop(f"{failed} trials failed, the last one: {reason}")
+
+    def _suggest(self) -> int:
+        number = self._next
+        suggestion = self._study.suggest(number)
+        self.ledger.trial(number).write_config(suggestion.config)
+        self._append(
+            EventKind.SUGGESTED,
+            number,
+            params=suggestion.params,
+            distributions=suggestion.distributions,
+            asks=suggestion.asks,
+            config=suggestion.config,
+        )
+        self._next += 1
+        return number
+
+    def close(self) -> None:
+        """Writes how this run ended: ``interrupted`` to be resumed, or ``closed``."""
+        if self.stop_reason == INTERRUPTED:
+            self._append(EventKind.INTERRUPTED, None, reason="by a signal")
+        elif self.stop_reason is not None:
+            state = SearchState.FAILED
+            self._append(EventKind.CLOSED, None, reason=self.stop_reason, state=state)
+        else:
+            self._append(EventKind.CLOSED, None, reason="complete", state=SearchState.COMPLETED)
+
+    def _append(self, kind: EventKind, number: int | None, **data: Any) -> None:
+        self._fold.apply(self._writer.append(kind, number, **data))
+
+
+def _heard(trial: TrialRecord) -> int:
+    return max((step for step, value in trial.reports if math.isfinite(value)), default=0)

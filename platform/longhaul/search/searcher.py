@@ -1,0 +1,67 @@
+"""How Ray Tune asks for trials and tells of their end."""
+
+from typing import Any
+
+from ray.tune import Callback, Stopper
+from ray.tune.search import Searcher
+
+from longhaul.search.run import SearchRun
+
+
+class LedgerSearcher(Searcher):
+    """Hands Tune the trials of a `SearchRun`; keeps nothing itself."""
+
+    def __init__(self, run: SearchRun) -> None:
+        super().__init__(metric="value", mode="min")
+        self._run = run
+
+    def suggest(self, trial_id: str) -> Any:
+        """The next trial's configuration, or FINISHED."""
+        return self._run.next_trial(trial_id) or Searcher.FINISHED
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """A trial is over."""
+        self._run.ended(trial_id, result, error=error)
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: a search is taken up from its ledger."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing, see `save`."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
+class StartedTrials(Callback):
+    """Notes each start of a trial, retries included."""
+
+    def __init__(self, run: SearchRun) -> None:
+        self._run = run
+
+    def on_trial_start(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
+        """An actor took the trial up."""
+        self._run.started(trial.trial_id, trial.node_ip or "")
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
+class StopRequested(Stopper):
+    """Ends everything once the run says so."""
+
+    def __init__(self, run: SearchRun) -> None:
+        self._run = run
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Never stops a single trial: that is the scheduler's to decide."""
+        return False
+
+    def stop_all(self) -> bool:
+        """Whether the whole search is to end."""
+        return self._run.stop_reason is not None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}

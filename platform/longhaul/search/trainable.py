@@ -1,0 +1,96 @@
+"""The class that Ray Tune runs on a worker; one step of it trains a trial up to its next rung."""
+
+import os
+import traceback
+from dataclasses import dataclass
+from typing import Any
+
+from ray import tune
+
+from longhaul.ledger import Ledger
+from longhaul.search.trial_run import TrialRun
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """What all trials of a search have in common.
+
+    Attributes:
+        ledger: where to write.
+        fence: fencing number of the driver's lease.
+        rungs: ascending step counts at which to report.
+        checkpoint_every_s: seconds between checkpoints besides those at rungs.
+        threads: threads for one trial's arithmetic.
+        device: ``cpu`` or ``cuda``.
+    """
+
+    ledger: Ledger
+    fence: int
+    rungs: tuple[int, ...]
+    checkpoint_every_s: float
+    threads: int
+    device: str
+
+
+class CellTrial(tune.Trainable):
+    """Adapts `TrialRun` to Tune.
+
+    A process is reused for one trial after another: starting one and importing torch costs
+    seconds, more than many a trial's first rung.
+    """
+
+    def setup(  # type: ignore[override]  # tune.with_parameters adds the second argument
+        self, config: dict[str, Any], assignment: Assignment
+    ) -> None:
+        """Starts the first trial of this process."""
+        # imported here: 2 s, in the worker only
+        import torch
+
+        torch.set_num_threads(assignment.threads)
+        self._assignment = assignment
+        self._trial_run: TrialRun | None = None
+        self._begin(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Starts another trial in the same process."""
+        self._begin(new_config)
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """Trains up to the next rung."""
+        try:
+            if self._trial_run is None:
+                self._trial_run = self._start()
+            report = self._trial_run.advance()
+        except Exception:
+            self._folder.write_error(traceback.format_exc())
+            raise
+        return {
+            "step": report.step,
+            "value": report.value,
+            "done": report.done,
+            "diverged": report.diverged,
+        }
+
+    def _begin(self, config: dict[str, Any]) -> None:
+        self._trial = config
+        self._folder = self._assignment.ledger.trial(config["number"])
+        # Built on the first step: an error there is the trial's, one here would be the actor's.
+        self._trial_run = None
+
+    def _start(self) -> TrialRun:
+        from longhaul.environment import capture
+        from longhaul_trainers.training.settings import TrialConfig
+
+        assignment = self._assignment
+        environment = capture(assignment.device, assignment.threads)
+        self._folder.write_environment(environment | {"node": os.uname().nodename})
+        return TrialRun(
+            self._folder,
+            TrialConfig.parse(self._trial["config"]),
+            assignment.rungs,
+            heard=self._trial["heard"],
+            fence=assignment.fence,
+            checkpoint_every_s=assignment.checkpoint_every_s,
+            device=assignment.device,
+        )
