@@ -38,6 +38,7 @@ _log = logging.getLogger("longhaul.ledger")
 
 # Leases that this process holds: one that names this process but is not here was given up.
 _held: set[tuple[str, int]] = set()
+_taking = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,9 +145,10 @@ def take_lease(
             _wait_until_free(storage, name, newest, patience_s)
         fence = newest.fence + 1 if newest else 1
         lease = Lease(fence, owner, datetime.now(UTC))
-        if storage.create(lease_path(fence), _dump(lease)):
-            _held.add((storage.uri, fence))
-            return lease
+        with _taking:
+            if storage.create(lease_path(fence), _dump(lease)):
+                _held.add((storage.uri, fence))
+                return lease
         force = False  # somebody was faster: look at them
 
 
@@ -238,7 +240,8 @@ def _examine(storage: Storage, lease: Lease) -> OwnerState | None:
     state = owner.examine() if owner else None
     if owner and state == "alive" and owner.pid == os.getpid():
         # This very process may have given it up without being able to write that down.
-        return state if (storage.uri, lease.fence) in _held else "gone"
+        with _taking:
+            return state if (storage.uri, lease.fence) in _held else "gone"
     return state
 
 

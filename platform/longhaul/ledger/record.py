@@ -240,7 +240,9 @@ def _started(trial: TrialRecord, event: Event) -> TrialRecord:
 
 
 def _reported(trial: TrialRecord, event: Event) -> TrialRecord:
-    step, value = event.data["step"], event.data["value"]
+    step, value = event.data.get("step"), event.data.get("value")
+    if step is None or value is None:
+        return trial
     if trial.reports and step <= trial.reports[-1][0]:  # trained again after a crash: known
         return trial
     return replace(

@@ -11,6 +11,7 @@ import os
 import re
 import secrets
 import shutil
+import stat
 import time
 import zlib
 from abc import ABC, abstractmethod
@@ -116,7 +117,6 @@ class LocalStorage(Storage):
     def __init__(self, root: str | os.PathLike[str]) -> None:
         self.root = Path(os.path.abspath(root))
         self.uri = str(self.root)
-        self._real_root = os.path.realpath(self.root)
 
     def __repr__(self) -> str:
         return f"LocalStorage({self.uri!r})"
@@ -216,11 +216,20 @@ class LocalStorage(Storage):
 
     def _resolve(self, path: str) -> Path:
         check_path(path)
-        full = os.path.join(self.root, path)
-        real = os.path.realpath(full)
-        if real != self._real_root and not real.startswith(self._real_root.rstrip("/") + "/"):
-            raise RequestError(f"{path!r} is a link that leaves the storage {self.uri}: refused")
-        return Path(full)
+        place = self.uri
+        for part in path.split("/"):
+            place = os.path.join(place, part)
+            try:
+                linked = stat.S_ISLNK(os.lstat(place).st_mode)
+            except OSError:
+                break
+            if linked and not self._contains(place):
+                raise RequestError(f"{path!r} is a link that leaves the storage {self.uri}")
+        return self.root / path
+
+    def _contains(self, link: str) -> bool:
+        root, target = os.path.realpath(self.root), os.path.realpath(link)
+        return os.path.commonpath((root, target)) == root
 
 
 def open_storage(uri: str | os.PathLike[str]) -> Storage:
