@@ -57,7 +57,7 @@ def _with(node: Any, keys: list[str], value: Any, at: KeyPath, origin: str) -> t
     elif node is None:
         node = _implied(at)
     if not isinstance(node, Mapping) or any(kind in node for kind in HOLE_KINDS):
-        where = ".".join(str(one) for one in at) or "the file"
+        where = _walked(origin, keys) or "the file"
         raise request_error(origin, "", f"{where} is {node!r}, which has no keys; change it whole")
     place, inner = _with(node.get(key), rest, value, (*at, key), origin)
     if made:
@@ -72,7 +72,7 @@ def _with_branch(
 ) -> tuple[KeyPath, Any]:
     options = list(node["choice"])
     labels = branch_labels(options)
-    where = ".".join(str(one) for one in at)
+    where = _walked(origin, keys)
     if labels is None:
         problem = f"{where} is a choice among values, which have no keys; change it whole"
         raise request_error(origin, "", problem)
@@ -84,6 +84,12 @@ def _with_branch(
     down = (*at, "choice", index)
     place, options[index] = _with(options[index], keys[1:], value, down, origin)
     return place, {"choice": options}
+
+
+def _walked(origin: str, keys: list[str]) -> str:
+    """The part of the path before the keys that are left."""
+    parts = origin.removeprefix("--set ").split(".")
+    return ".".join(parts[: len(parts) - len(keys)])
 
 
 def _implied(at: KeyPath) -> dict[str, Any]:

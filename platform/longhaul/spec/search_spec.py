@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Self
 
 from longhaul.spec.document import Document
@@ -69,11 +70,9 @@ class SearchSpec:
         Raises:
             RequestError: one message with file, line (or ``--set PATH``), key and what to do.
         """
-        if name is not None:
-            validate_name(name)
         path, own_name = find_space(space)
         document = override(read_file(path), overrides)
-        return cls.from_document(document, name or _name_in(document, own_name))
+        return cls.from_document(document, _name_of(document, name, own_name))
 
     @classmethod
     def from_text(
@@ -85,13 +84,13 @@ class SearchSpec:
             text: YAML, for example that of `to_yaml`.
             source: what to call it in messages.
             overrides: changes as ``PATH=VALUE``.
-            name: a name for the search; needed where the text holds none.
+            name: a name for the search instead of the text's own, or of ``source`` without suffix.
 
         Raises:
             RequestError: as `load`.
         """
         document = override(read_text(text, source), overrides)
-        return cls.from_document(document, name or _name_in(document, source))
+        return cls.from_document(document, _name_of(document, name, Path(source).stem))
 
     @classmethod
     def from_document(cls, document: Document, name: str) -> Self:
@@ -195,13 +194,15 @@ def _check_keys(document: Document) -> None:
             raise document.error((key,), f"found {value[key]!r}; expected a text")
 
 
-def _name_in(document: Document, own_name: str) -> str:
-    """The name that the document gives, or its own, both checked."""
+def _name_of(document: Document, chosen: str | None, own_name: str) -> str:
+    """The name that the user chose, or else that in the document, or else its own."""
     value = document.value
     given = value.get("name") if isinstance(value, Mapping) else None
     if given is not None:
-        return validate_name(given, f"{document.origin(('name',))}: name")
-    if not is_name(own_name):
+        given = validate_name(given, f"{document.origin(('name',))}: name")
+    if chosen is not None:
+        return validate_name(chosen)
+    if given is None and not is_name(own_name):
         advice = "rename the file, or give another with --name"
         raise document.error((), f"{own_name!r} cannot be the name of a search; {advice}")
-    return own_name
+    return given or own_name

@@ -67,11 +67,10 @@ def _visit(
         field = fields[key]
         if not field.rule.searchable:
             _refuse_hole(document, value, place, "all trials of a search share this value")
+        _refuse_unequal(document, field, value, place)
         for option, down in branches(field, value):
             found = settings_type(field, option)
             inner = {} if found is None else describe(found)
-            if down and field.rule.catalogue is None:
-                _refuse_shared(document, option, inner, (*place, *down))
             _visit(document, option, inner, (*place, *down))
 
 
@@ -82,13 +81,22 @@ def _refuse_hole(document: Document, tree: Tree, place: KeyPath, reason: str) ->
         raise document.error((*place, *found.place), problem)
 
 
-def _refuse_shared(
-    document: Document, option: Mapping[str, Any], fields: dict[str, FieldDescription], at: KeyPath
+def _refuse_unequal(
+    document: Document, field: FieldDescription, tree: Tree, place: KeyPath
 ) -> None:
-    for key in option:
-        if key in fields and not fields[key].rule.searchable:
-            problem = "found in one branch of a choice; all trials of a search share this value"
-            raise document.error((*at, key), problem)
+    """Refuses branches of one section, for example ``training``, with unlike values to share."""
+    options = list(branches(field, tree))
+    if field.rule.catalogue is not None or len(options) < 2:
+        return  # branches that are different things have nothing to share
+    found = settings_type(field, options[0][0])
+    for key, shared in describe(found).items() if found is not None else ():
+        values = [option.get(key, shared.default) for option, _ in options]
+        if shared.rule.searchable or values == [values[0]] * len(values):
+            continue
+        unlike = next(index for index, value in enumerate(values) if value != values[0])
+        problem = f"found {values[0]!r} in one branch of a choice and {values[unlike]!r} in another"
+        where = (*place, *options[unlike][1], key)
+        raise document.error(where, f"{problem}; all trials of a search share this value")
 
 
 def check_values(document: Document, tree: Mapping[str, Tree]) -> "TrialConfig":
