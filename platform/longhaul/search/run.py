@@ -162,6 +162,7 @@ class SearchRun:
             params=suggestion.params,
             distributions=suggestion.distributions,
             asks=suggestion.asks,
+            attributes=suggestion.attributes,
             config=suggestion.config,
         )
         self._next += 1

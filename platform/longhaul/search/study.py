@@ -8,14 +8,23 @@ from typing import TYPE_CHECKING, Any
 from longhaul.ledger import Event
 from longhaul.search.samplers import KEEPS_STATE, build_sampler
 from longhaul.spec.holes import suggest_from
+from longhaul.spec.search_settings import RandomSettings
 from longhaul.spec.search_spec import SearchSpec
 from longhaul_trainers.seeds import derive_seed
 
 if TYPE_CHECKING:
     import optuna
 
-ASKS = 50
+ASKS = 10
 """How often the sampler is asked for a configuration that was not suggested before."""
+RANDOM_ASKS = 500
+"""How often a random one is drawn after that: a sampler that has found its optimum in a small
+space proposes it for ever."""
+
+
+JSON_ATTRIBUTES = "tpe:"
+"""Attributes of a trial that go to the ledger. TPE keeps there what it drew for all branches of a
+running trial; what CMA-ES keeps is a pickle, which nothing of ours reads from storage."""
 
 
 class SpaceExhaustedError(Exception):
@@ -52,7 +61,7 @@ class Study:
         Raises:
             SpaceExhaustedError: the sampler finds no new one.
         """
-        for attempt in range(ASKS):
+        for attempt in range(ASKS + RANDOM_ASKS):
             trial, config = self._ask(number, attempt)
             identity = _identity(config)
             if identity not in self._seen:
@@ -121,6 +130,7 @@ class Study:
                 state=optuna.trial.TrialState.RUNNING,
                 params=data["params"],
                 distributions=distributions,
+                system_attrs=data.get("attributes", {}),
             )
         )
         return optuna.Trial(self._study, self._study.get_trials(deepcopy=False)[-1]._trial_id)
@@ -128,7 +138,8 @@ class Study:
     def _ask(self, number: int, attempt: int) -> tuple["optuna.Trial", dict[str, Any]]:
         search = self._spec.search
         seed = derive_seed(search.seed, "sampler", number, attempt) % 2**32
-        self._study.sampler = build_sampler(search.sampler, seed)
+        sampler = search.sampler if attempt < ASKS else RandomSettings()
+        self._study.sampler = build_sampler(sampler, seed)
         trial = self._study.ask()
         return trial, self._spec.trial(suggest_from(trial), number)
 
@@ -146,6 +157,7 @@ class Suggestion:
         params: Optuna's parameters by dotted name.
         distributions: their distributions as Optuna's JSON.
         asks: how many times the sampler was asked.
+        attributes: what the sampler noted beside the trial, as plain JSON.
     """
 
     def __init__(self, config: dict[str, Any], trial: "optuna.Trial", asks: int) -> None:
@@ -154,6 +166,11 @@ class Suggestion:
         self.config = config
         self.asks = asks
         self.params = dict(trial.params)
+        self.attributes = {
+            name: value
+            for name, value in trial.storage.get_trial_system_attrs(trial._trial_id).items()
+            if name.startswith(JSON_ATTRIBUTES)
+        }
         self.distributions = {
             name: optuna.distributions.distribution_to_json(one)
             for name, one in trial.distributions.items()
