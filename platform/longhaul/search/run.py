@@ -176,7 +176,8 @@ class SearchRun:
             state = SearchState.FAILED
             self._append(EventKind.CLOSED, None, reason=self.stop_reason, state=state)
         else:
-            self._append(EventKind.CLOSED, None, reason="complete", state=SearchState.COMPLETED)
+            reason = "the space has no further configuration" if self.exhausted else "complete"
+            self._append(EventKind.CLOSED, None, reason=reason, state=SearchState.COMPLETED)
 
     def _append(self, kind: EventKind, number: int | None, **data: Any) -> None:
         self._fold.apply(self._writer.append(kind, number, **data))

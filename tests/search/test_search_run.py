@@ -1,0 +1,179 @@
+"""The course of a search without Ray: who is handed out, and what the ledger says afterwards."""
+
+import math
+
+import pytest
+
+from longhaul.ledger import Ledger, SearchState, TrialState
+from longhaul.search.run import INTERRUPTED, SearchRun
+from longhaul.spec.search_spec import SearchSpec
+
+SPACE = """
+task: {name: copying, delay: 5}
+cell: {name: lstm, hidden_size: 8, forget_bias: {uniform: [0, 3]}}
+training: {steps: 9, optimizer: {name: adam, learning_rate: {loguniform: [1e-4, 1e-1]}}}
+search: {seed: 3, trials: 6, max_failed_trials: 2, scheduler: {name: asha, grace_steps: 3}}
+"""
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    spec = SearchSpec.from_text(SPACE, "space.yaml", name="s")
+    return Ledger.create(tmp_path, "s", spec.to_yaml(), {})
+
+
+def opened(ledger, writer, trials=None):
+    spec = SearchSpec.from_text(ledger.spec_text(), "spec.yaml", name="s")
+    return SearchRun(spec, ledger, writer, trials or spec.search.trials)
+
+
+def result(step, value, diverged=None):
+    return {"step": step, "value": value, "diverged": diverged}
+
+
+def finish(run, tune_id, value=0.5):
+    run.decided(tune_id, result(3, value), "continue")
+    run.ended(tune_id, result(9, value / 2), error=False)
+
+
+def test_trials_are_numbered_and_every_ending_is_recorded(ledger):
+    with ledger.acquire() as writer:
+        run = opened(ledger, writer)
+        handed = [run.next_trial(name) for name in "abcd"]
+        assert [one["number"] for one in handed] == [0, 1, 2, 3]
+        assert [one["heard"] for one in handed] == [0] * 4
+        for name in "abcd":
+            run.started(name, "node")
+        finish(run, "a", 0.5)
+        run.decided("b", result(3, 0.9), "stop")
+        run.ended("b", result(3, 0.9), error=False)
+        run.ended("c", result(2, math.inf, "training loss is nan"), error=False)
+        run.failed("d", "Failure # 1\nMemoryError: no\n")
+        run.ended("d", None, error=True)
+    record = ledger.record()
+    states = [trial.state for trial in record.trials.values()]
+    assert states == [
+        TrialState.COMPLETED,
+        TrialState.STOPPED,
+        TrialState.DIVERGED,
+        TrialState.FAILED,
+    ]
+    assert record.best().number == 0
+    assert record.best().value == 0.25
+    assert record.trials[1].value == 0.9
+    assert record.trials[2].reason == "training loss is nan"
+    assert record.trials[3].reason == "MemoryError: no"
+    assert record.trials[0].reports == ((3, 0.5), (9, 0.25))
+    for number, one in enumerate(handed):
+        assert ledger.trial(number).config() == one["config"] == record.trials[number].config
+
+
+def test_a_run_taken_up_again_finishes_what_was_begun_and_repeats_nothing(ledger):
+    with ledger.acquire() as writer:
+        run = opened(ledger, writer)
+        first = [run.next_trial(name) for name in "abc"]
+        finish(run, "a")
+        run.decided("b", result(3, 0.7), "continue")
+    with ledger.acquire() as writer:
+        run = opened(ledger, writer)
+        assert run.remaining == 5
+        again = [run.next_trial(name) for name in "vwxyz"]
+        assert run.next_trial("none") is None
+    assert [one["number"] for one in again] == [1, 2, 3, 4, 5]
+    assert [one["config"] for one in again[:2]] == [one["config"] for one in first[1:]]
+    assert [one["heard"] for one in again] == [3, 0, 0, 0, 0]
+    configs = [trial.config for trial in ledger.record().trials.values()]
+    biases = {config["cell"]["forget_bias"] for config in configs}
+    assert len(configs) == len(biases) == 6
+
+
+def test_an_interrupted_search_suggests_what_the_undisturbed_one_does(ledger, tmp_path):
+    def play(where, cut):
+        where = Ledger.create(tmp_path / f"cut{cut}", "s", ledger.spec_text(), {})
+        number = 0
+        while number < 6:
+            with where.acquire() as writer:
+                run = opened(where, writer)
+                while (handed := run.next_trial("t")) is not None:
+                    number = handed["number"] + 1
+                    finish(run, "t", handed["config"]["cell"]["forget_bias"] + 0.1)
+                    if number in cut:
+                        cut = cut - {number}
+                        break
+        return [trial.config for trial in where.record().trials.values()]
+
+    assert play(ledger, frozenset()) == play(ledger, frozenset({1, 2, 4}))
+
+
+def test_a_retried_trial_is_not_decided_on_twice(ledger):
+    with ledger.acquire() as writer:
+        run = opened(ledger, writer)
+        run.next_trial("a")
+        assert not run.heard("a", result(3, 0.5))
+        run.decided("a", result(3, 0.5), "continue")
+        assert run.heard("a", result(3, 0.5))
+        assert not run.heard("a", result(9, 0.4))
+
+
+def test_too_many_failures_end_the_search_and_say_why(ledger):
+    with ledger.acquire() as writer:
+        run = opened(ledger, writer)
+        for name in "ab":
+            run.next_trial(name)
+            ledger.trial(run.number(name)).write_error("Traceback\nValueError: it broke\n")
+        run.ended("a", None, error=True)
+        assert run.stop_reason is None
+        run.ended("b", None, error=True)
+        assert "2 trials failed" in run.stop_reason
+        assert "ValueError: it broke" in run.stop_reason
+        assert run.next_trial("c") is None
+        run.close()
+    record = ledger.record()
+    assert record.state is SearchState.FAILED
+    assert "it broke" in record.reason
+
+
+def test_an_interrupted_search_hands_out_no_more_and_goes_on_later(ledger):
+    with ledger.acquire() as writer:
+        run = opened(ledger, writer)
+        run.next_trial("a")
+        run.stop(INTERRUPTED)
+        run.stop("something later")
+        assert run.next_trial("b") is None
+        run.close()
+    assert ledger.record().state is SearchState.INTERRUPTED
+    with ledger.acquire() as writer:
+        assert opened(ledger, writer).next_trial("a")["number"] == 0
+
+
+def test_raising_the_number_of_trials_extends_and_lowering_it_repeats_nothing(ledger):
+    with ledger.acquire() as writer:
+        run = opened(ledger, writer)
+        for _ in range(6):
+            run.next_trial("a")
+            finish(run, "a")
+        assert run.remaining == 0
+        run.close()
+    assert ledger.record().state is SearchState.COMPLETED
+    with ledger.acquire() as writer:
+        run = opened(ledger, writer, trials=8)
+        assert run.remaining == 2
+        assert run.next_trial("a")["number"] == 6
+    with ledger.acquire() as writer:
+        assert opened(ledger, writer, trials=2).remaining == 1  # number 6 was begun
+
+
+def test_a_space_with_too_few_configurations_ends_early(tmp_path):
+    text = """
+task: {name: copying, delay: 5}
+cell: {name: lstm, hidden_size: {choice: [4, 8]}}
+search: {trials: 9, sampler: random}
+"""
+    spec = SearchSpec.from_text(text, "space.yaml", name="s")
+    ledger = Ledger.create(tmp_path, "s", spec.to_yaml(), {})
+    with ledger.acquire() as writer:
+        run = opened(ledger, writer)
+        sizes = {run.next_trial(name)["config"]["cell"]["hidden_size"] for name in "ab"}
+        assert sizes == {4, 8}
+        assert run.next_trial("c") is None
+        assert run.exhausted
