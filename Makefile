@@ -16,6 +16,8 @@ help: ## show these lines
 
 search: .venv/installed ## set up, then search SPACE (copying-quickstart; ARGS="--trials 4")
 	@$(BIN)/longhaul search $(SPACE) $(ARGS)
+	@command -v longhaul >/dev/null || \
+	  echo "(longhaul is $(BIN)/longhaul here; to put it on the path: . $(BIN)/activate)" >&2
 
 test: .venv/installed-dev ## set up, then the tests that every change must pass (ARGS="-k ledger")
 	@$(BIN)/pytest $(ARGS)
