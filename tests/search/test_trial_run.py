@@ -1,4 +1,4 @@
-"""One trial against its ledger: whatever is lost on the way, the same curve and every report once."""
+"""One trial against its ledger: whatever is lost, the same curve and every report once."""
 
 import math
 
