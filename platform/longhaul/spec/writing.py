@@ -15,8 +15,14 @@ class _Dumper(yaml.SafeDumper):
         flow = not any(isinstance(one, dict | list) for one in data)
         return self.represent_sequence("tag:yaml.org,2002:seq", data, flow_style=flow)
 
+    def represent_text(self, data: str) -> yaml.ScalarNode:
+        # Other line breaks than "\n" would come back as spaces from any but the quoted style.
+        style = None if data.isprintable() else '"'
+        return self.represent_scalar("tag:yaml.org,2002:str", data, style=style)
+
 
 _Dumper.add_representer(list, _Dumper.represent_list)
+_Dumper.add_representer(str, _Dumper.represent_text)
 
 # PyYAML quotes a text that its own resolvers, those of YAML 1.1, would read as something else
 # (`yes`). With the core schema's beside them, a text such as `1e-3` is quoted too.
