@@ -190,6 +190,16 @@ def test_a_stale_owner_adds_nothing(trial, ledger):
     assert trial.weights() is None
 
 
+def test_a_listing_that_a_merge_overtook_is_not_believed(trial, ledger, open_failing):
+    trial.append_history([row(1, a=1), row(2, a=2)], fence=1)
+    trial.append_history([row(3, a=3)], fence=1)
+    trial.merge_history()
+    view = open_failing(ledger)
+    real, calls = view.storage.list, []
+    view.storage.list = lambda path: calls.append(path) or (real(path) if calls[1:] else [])
+    assert view.trial(3).history()["step"].to_pylist() == [1, 2, 3]
+
+
 def test_a_reader_beside_the_writer_never_misses_a_row(ledger, monkeypatch):
     monkeypatch.setattr(history_module, "MERGE_AFTER", 4)
     written = [-1]

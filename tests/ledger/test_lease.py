@@ -209,6 +209,7 @@ def test_force_takes_it_from_a_living_one(ledger):
     with ledger.acquire(force=True) as second:
         with pytest.raises(StaleOwnerError):
             first.append("opened")
+        assert ledger.storage.list("events") == []  # nothing was written
         with pytest.raises(StaleOwnerError):
             first.check()
         second.append("opened")

@@ -254,6 +254,36 @@ def test_what_a_damaged_large_segment_lost_is_taken_from_leftover_small_ones(led
     assert numbers(ledger) == list(range(5))
 
 
+def test_what_a_merge_left_over_is_removed_by_the_next_owner(ledger):
+    with ledger.acquire(heartbeat_s=1000) as writer:
+        for number in range(5):
+            writer.append("reported", 1, n=number)
+        singles = {path: path.read_bytes() for path in folder(ledger).iterdir()}
+    for path, content in singles.items():
+        path.write_bytes(content)
+    assert len(list_segments(ledger.storage)) == 6
+    assert numbers(ledger) == list(range(5))
+    fill(ledger, 0)
+    assert list_segments(ledger.storage) == [Segment(0, 4, 1)]
+    assert numbers(ledger) == list(range(5))
+
+
+@pytest.mark.parametrize("listed", [[], ["000001-0000000000-0000000000.jsonl"]])
+def test_a_listing_that_a_merge_overtook_is_not_believed(ledger, open_failing, listed):
+    # Listing a folder is not atomic: this one came after the small segments went, but had passed
+    # the place of the large one before it came.
+    fill(ledger, 5)
+    view = open_failing(ledger)
+    real, calls = view.storage.list, []
+
+    def overtaken(path):
+        calls.append(path)
+        return listed if calls.count("events") == 1 and path == "events" else real(path)
+
+    view.storage.list = overtaken
+    assert [event.data["n"] for event in view.events()] == list(range(5))
+
+
 def test_a_leftover_temporary_file_is_no_segment(ledger):
     fill(ledger, 2)
     (folder(ledger) / ".tmp-abc").write_bytes(b"half a li")
