@@ -74,3 +74,10 @@ def test_only_the_result_goes_to_standard_output():
 
 def test_a_table_is_not_folded_in_a_pipe():
     assert "x" * 150 in CliRunner().invoke(probe, ["--table"]).stdout
+
+
+def test_no_line_is_filled_up_with_blanks(capsys):
+    from rich.padding import Padding
+
+    emit({}, False, lambda: Padding("a text", (0, 0, 0, 4)))
+    assert capsys.readouterr().out == "    a text\n"

@@ -35,8 +35,13 @@ def emit(
     rendered = render()
     if isinstance(rendered, str):
         click.echo(rendered)
-    else:
-        result_console().print(rendered)
+        return
+    console = result_console()
+    with console.capture() as printed:
+        console.print(rendered)
+    # rich fills lines up to the width: noise wherever they are stored or compared.
+    lines = (line.rstrip(" ") for line in printed.get().splitlines())
+    click.echo("\n".join(lines))
 
 
 def to_json(data: Mapping[str, object]) -> str:
