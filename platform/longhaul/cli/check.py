@@ -14,9 +14,10 @@ if TYPE_CHECKING:
 
 @click.command()
 @space_argument
+@click.option("--name", metavar="NAME", help="Name of the search.  [default: the space's]")
 @set_option
 @json_option
-def check(space: str, changes: tuple[str, ...], as_json: bool) -> None:
+def check(space: str, name: str | None, changes: tuple[str, ...], as_json: bool) -> None:
     """Check a search space and show what a search over it amounts to.
 
     SPACE is a file or the name of a shipped space. Nothing is written or trained.
@@ -32,7 +33,7 @@ def check(space: str, changes: tuple[str, ...], as_json: bool) -> None:
     from longhaul.spec.search_spec import SearchSpec
     from longhaul.spec.summary import summarise
 
-    summary = summarise(SearchSpec.load(space, changes))
+    summary = summarise(SearchSpec.load(space, changes, name))
     emit(asdict(summary), as_json, lambda: _render(summary))
 
 
