@@ -6,6 +6,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 
 from longhaul.errors import LonghaulError, RequestError
 from longhaul.spec.document import Document
+from longhaul.spec.hole_reading import read_holes
 from longhaul.spec.holes import (
     Choice,
     Int,
@@ -17,7 +18,6 @@ from longhaul.spec.holes import (
     fill,
     fill_recorded,
     holes,
-    read_holes,
     suggest_from,
 )
 from longhaul.spec.loading import read_text

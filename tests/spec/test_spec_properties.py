@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from longhaul.spec.document import Document
+from longhaul.spec.hole_reading import read_holes
 from longhaul.spec.holes import (
     Choice,
     Hole,
@@ -16,7 +17,6 @@ from longhaul.spec.holes import (
     fill,
     fill_recorded,
     holes,
-    read_holes,
     suggest_from,
 )
 from longhaul.spec.loading import read_text

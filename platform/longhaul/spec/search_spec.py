@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from longhaul.spec.document import Document
+from longhaul.spec.hole_reading import read_holes
 from longhaul.spec.holes import (
     NamedHole,
     Suggest,
@@ -16,7 +17,6 @@ from longhaul.spec.holes import (
     fill,
     fill_recorded,
     holes,
-    read_holes,
 )
 from longhaul.spec.loading import read_file, read_text
 from longhaul.spec.names import is_name, validate_name
