@@ -8,7 +8,8 @@ one multiplication and one matmul backward; W's gradient is a single matmul over
 
 All buffers have shape (P, T + 1, B, H). So the rows of one slot are contiguous, those of two slots
 never adjacent, and no elementwise kernel runs over the border between two slots: where a vector
-loop has its tail, and with it a slot's last bits, does not depend on the neighbours.
+loop has its tail does not depend on the neighbours. With it a slot's last bits would, as
+`torch.sigmoid` rounds the tail otherwise than the rest.
 """
 
 from itertools import pairwise

@@ -45,13 +45,14 @@ class _GRUScan(torch.autograd.Function):
         transposed = recurrent.mT.contiguous()
         bias = bias.unsqueeze(1)
         h, candidate = hidden.unbind(1), candidates.unbind(1)
-        for step, gate in enumerate(gates.unbind(1)):
+        both = gates[..., : 2 * size].unbind(1)
+        r, z, n = (gate.unbind(1) for gate in gates.chunk(3, -1))
+        for step in range(steps):
             product = torch.bmm(h[step], transposed)
-            gate[..., : 2 * size].add_(product[..., : 2 * size]).sigmoid_()
-            r, z, n = gate.chunk(3, -1)
+            both[step].add_(product[..., : 2 * size]).sigmoid_()
             torch.add(product[..., 2 * size :], bias, out=candidate[step])
-            n.add_(r * candidate[step]).tanh_()
-            torch.sub(h[step], n, out=h[step + 1]).mul_(z).add_(n)
+            n[step].add_(r[step] * candidate[step]).tanh_()
+            torch.sub(h[step], n[step], out=h[step + 1]).mul_(z[step]).add_(n[step])
         ctx.save_for_backward(recurrent, gates, candidates, hidden)
         return hidden[:, 1:].transpose(0, 1)
 
@@ -63,14 +64,11 @@ class _GRUScan(torch.autograd.Function):
         r, z, n = gates.chunk(3, -1)
         into_n = (1 - z) * (1 - n * n)
         # By which h's gradient is multiplied to give those of the three recurrent products.
-        factors = torch.stack(
-            [
-                into_n * candidates * r * (1 - r),
-                (hidden[:, :-1] - n) * z * (1 - z),
-                into_n * r,
-            ],
-            dim=3,
-        ).unbind(1)
+        stacked = torch.empty_like(gates).view(*r.shape[:3], 3, size)
+        torch.mul(into_n * candidates * r, 1 - r, out=stacked[..., 0, :])
+        torch.mul((hidden[:, :-1] - n) * z, 1 - z, out=stacked[..., 1, :])
+        torch.mul(into_n, r, out=stacked[..., 2, :])
+        factors = stacked.unbind(1)
         by_hidden = torch.zeros_like(hidden)
         by_hidden[:, 1:] = output_gradient.transpose(0, 1)
         h, update = by_hidden.unbind(1), z.unbind(1)

@@ -47,14 +47,15 @@ class _LSTMScan(torch.autograd.Function):
         cells[:, 0] = initial_cell
         transposed = recurrent.mT.contiguous()
         h, c = hidden.unbind(1), cells.unbind(1)
+        both = gates[..., : 2 * size].unbind(1)
+        i, f, g, o = (gate.unbind(1) for gate in gates.chunk(4, -1))
         for step, gate in enumerate(gates.unbind(1)):
             gate.baddbmm_(h[step], transposed)
-            gate[..., : 2 * size].sigmoid_()
-            gate[..., 2 * size : 3 * size].tanh_()
-            gate[..., 3 * size :].sigmoid_()
-            i, f, g, o = gate.chunk(4, -1)
-            torch.mul(f, c[step], out=c[step + 1]).add_(i * g)
-            torch.tanh(c[step + 1], out=h[step + 1]).mul_(o)
+            both[step].sigmoid_()
+            g[step].tanh_()
+            o[step].sigmoid_()
+            torch.mul(f[step], c[step], out=c[step + 1]).add_(i[step] * g[step])
+            torch.tanh(c[step + 1], out=h[step + 1]).mul_(o[step])
         ctx.save_for_backward(recurrent, gates, hidden, cells)
         return hidden[:, 1:].transpose(0, 1), cells[:, -1].clone()
 
@@ -67,15 +68,12 @@ class _LSTMScan(torch.autograd.Function):
         i, f, g, o = gates.chunk(4, -1)
         squashed = cells[:, 1:].tanh()
         # By which c's gradient (for i, f, g) and h's (for o) are multiplied to give the gates'.
-        factors = torch.stack(
-            [
-                g * i * (1 - i),
-                cells[:, :-1] * f * (1 - f),
-                i * (1 - g * g),
-                squashed * o * (1 - o),
-            ],
-            dim=3,
-        ).unbind(1)
+        factors = torch.empty_like(gates).view(*i.shape[:3], 4, i.shape[3])
+        torch.mul(g * i, 1 - i, out=factors[..., 0, :])
+        torch.mul(cells[:, :-1] * f, 1 - f, out=factors[..., 1, :])
+        torch.mul(i, 1 - g * g, out=factors[..., 2, :])
+        torch.mul(squashed * o, 1 - o, out=factors[..., 3, :])
+        from_cell, from_hidden = factors[..., :3, :].unbind(1), factors[..., 3, :].unbind(1)
         into_cell = (o * (1 - squashed * squashed)).unbind(1)
         forget = f.unbind(1)
         by_hidden = torch.zeros_like(hidden)
@@ -84,11 +82,12 @@ class _LSTMScan(torch.autograd.Function):
         by_cell = last_cell_gradient.clone(memory_format=torch.contiguous_format)
         by_gates = torch.empty_like(gates)
         gate = by_gates.unbind(1)
-        split = by_gates.view(*i.shape[:3], 4, i.shape[3]).unbind(1)
-        for step in range(len(factors) - 1, -1, -1):
+        split = by_gates.view_as(factors)
+        by_three, by_output = split[..., :3, :].unbind(1), split[..., 3, :].unbind(1)
+        for step in range(len(gate) - 1, -1, -1):
             by_cell.add_(h[step + 1] * into_cell[step])
-            torch.mul(by_cell.unsqueeze(2), factors[step][:, :, :3], out=split[step][:, :, :3])
-            torch.mul(h[step + 1], factors[step][:, :, 3], out=split[step][:, :, 3])
+            torch.mul(by_cell.unsqueeze(2), from_cell[step], out=by_three[step])
+            torch.mul(h[step + 1], from_hidden[step], out=by_output[step])
             by_cell.mul_(forget[step])
             h[step].baddbmm_(gate[step], recurrent)
         return (
