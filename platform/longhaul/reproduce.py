@@ -144,12 +144,13 @@ def recorded_in_mlflow(run_id: str, tracking_uri: str) -> Recording:
 
     import mlflow
     import pyarrow.parquet
+    from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
 
     try:
         client = mlflow.MlflowClient(tracking_uri)
         run = client.get_run(run_id)
-        folder = Path(mlflow.artifacts.download_artifacts(run_id=run_id, tracking_uri=tracking_uri))
+        folder = Path(download_artifacts(run_id=run_id, tracking_uri=tracking_uri))
         config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
         environment = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
         history = pyarrow.parquet.read_table(folder / "history.parquet").to_pylist()

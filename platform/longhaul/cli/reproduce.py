@@ -1,6 +1,8 @@
 """``longhaul reproduce``: trains a recorded configuration again."""
 
 import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import click
@@ -46,25 +48,26 @@ def reproduce_command(
     from longhaul.reproduce import repeat, study_seeds
 
     recording = _recording(what, storage, tracking_uri)
+    with _progress(f"training {recording.label} again") as advance:
+        if seeds is not None:
+            study = study_seeds(recording, seeds, advance)
+            emit(study.as_dict(), as_json, lambda: _study_text(study))
+            return
+        verdict = repeat(recording, tolerance, advance)
+    emit(verdict.as_dict(), as_json, lambda: _verdict_text(verdict))
+    if verdict.verdict == "different":
+        raise click.exceptions.Exit(1)
+
+
+@contextmanager
+def _progress(label: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on standard error, gone when it is done."""
     # imported here: 0.1 s
     from rich.progress import Progress
 
     with Progress(console=progress_console(), transient=True) as progress:
-        bar = progress.add_task(f"training {recording.label} again", total=None)
-
-        def advance(done: int, total: int) -> None:
-            progress.update(bar, completed=done, total=total)
-
-        if seeds is not None:
-            study = study_seeds(recording, seeds, advance)
-        else:
-            verdict = repeat(recording, tolerance, advance)
-    if seeds is not None:
-        emit(study.as_dict(), as_json, lambda: _study_text(study))
-        return
-    emit(verdict.as_dict(), as_json, lambda: _verdict_text(verdict))
-    if verdict.verdict == "different":
-        raise click.exceptions.Exit(1)
+        bar = progress.add_task(label, total=None)
+        yield lambda done, total: progress.update(bar, completed=done, total=total)
 
 
 def _recording(what: str, storage: str, tracking_uri: str) -> "Recording":

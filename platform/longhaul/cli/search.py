@@ -50,7 +50,9 @@ def search_command(
     from longhaul.cli.searching import run_and_report
     from longhaul.search.driver import Place
     from longhaul.spec.search_spec import SearchSpec
+    from longhaul.tracking.connection import check_address
 
+    check_address(tracking_uri)
     limits = {"search.trials": trials, "search.parallel": parallel}
     given = tuple(f"{path}={value}" for path, value in limits.items() if value is not None)
     spec = SearchSpec.load(space, (*changes, *given), name)

@@ -8,6 +8,8 @@ import click
 from longhaul.cli.output import emit, progress_console, say
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from rich.console import RenderableType
 
     from longhaul.ledger import Ledger
@@ -81,7 +83,6 @@ def _next(result: "Outcome", place: "Place") -> dict[str, str]:
 
 def _text(result: "Outcome", next_commands: dict[str, str]) -> "RenderableType":
     # imported here: 0.1 s
-    import yaml
     from rich.console import Group
     from rich.text import Text
 
@@ -90,14 +91,16 @@ def _text(result: "Outcome", next_commands: dict[str, str]) -> "RenderableType":
     title = f"search {result.name}: {result.state}"
     lines = [title + (f" ({result.reason})" if result.reason else ""), *summary_lines(result)]
     parts: list[RenderableType] = [Text("\n".join(lines)), Text(""), cell_table(result)]
-    if result.config is not None:
-        shown = {key: value for key, value in result.config.items() if key != "task"}
-        config = yaml.safe_dump(shown, sort_keys=False).rstrip()
-        parts += [Text(f"\nbest configuration (trial {result.best}):\n{_indented(config)}")]
-    width = max(len(name) for name in next_commands)
-    commands = [f"  {name:<{width}}  {command}" for name, command in next_commands.items()]
-    return Group(*parts, Text("\nnext:\n" + "\n".join(commands)))
+    if result.params is not None:
+        shown = {name: _short(value) for name, value in result.params.items()}
+        parts.append(Text(f"\nbest configuration (trial {result.best}):\n{_columns(shown)}"))
+    return Group(*parts, Text(f"\nnext:\n{_columns(next_commands)}"))
 
 
-def _indented(text: str) -> str:
-    return "\n".join(f"  {line}" for line in text.splitlines())
+def _short(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _columns(rows: "Mapping[str, str]") -> str:
+    width = max(len(name) for name in rows)
+    return "\n".join(f"  {name:<{width}}  {value}" for name, value in rows.items())

@@ -5,7 +5,7 @@ import os
 import signal
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
@@ -17,8 +17,10 @@ from longhaul.ledger import EventKind, Ledger, SearchRecord
 from longhaul.search.run import INTERRUPTED, SearchRun
 from longhaul.spec.search_settings import ASHASettings
 from longhaul.spec.search_spec import SearchSpec
-from longhaul.tracking import TrackingProcess
-from longhaul.tracking.process import failure_message
+from longhaul.tracking import Lag, TrackingProcess
+
+DRAIN_S = 60.0
+"""How long a search that has ended waits for MLflow to take the rest."""
 
 
 @dataclass(frozen=True)
@@ -77,19 +79,36 @@ def run_search(ledger: Ledger, place: Place, view: View, overrides: dict[str, An
         tracking.start()
         try:
             view.message("starting Ray ...")
-            with _ray(place.address), _interrupts(run, view):
+            with _interrupts(run, view), _ray(place.address):
                 parallel = overrides.get("parallel") or spec.search.parallel
-                _tune(spec, run, view, writer.fence, _slots(spec, parallel, run.remaining))
+                slots = _slots(spec, parallel, run.remaining)
+
+                def tick() -> None:
+                    view.show(run.record, run.trials)
+                    tracking.keep_alive()
+
+                if run.stop_reason is None:
+                    _tune(lambda scratch: _tuner(spec, run, writer.fence, slots, scratch), tick)
             run.close()
         finally:
             view.message("writing the rest to MLflow ...")
-            behind = failure_message(tracking.drain(timeout_s=60), ledger.name)
-            if behind:
-                view.warn(behind)
+            lag = tracking.drain(timeout_s=DRAIN_S)
+            if not lag.delivered:
+                view.warn(_behind(lag, ledger.name))
         return run
 
 
-def check_resources(spec: SearchSpec, available: dict[str, float]) -> None:
+def _behind(lag: Lag, name: str) -> str:
+    trials = sorted(lag.undeliverable)
+    refused = f", which refused trials {trials}" if trials else ""
+    reason = f" ({lag.error})" if lag.error else ""
+    return (
+        f"MLflow does not have everything yet{refused}{reason}; the ledger has. "
+        f"Deliver the rest with: longhaul sync {name}"
+    )
+
+
+def check_resources(spec: SearchSpec, available: Mapping[str, float]) -> None:
     """Refuses a trial that could never be placed.
 
     Raises:
@@ -179,6 +198,7 @@ def _interrupts(run: SearchRun, view: View) -> Iterator[None]:
     def interrupted(_signal: int, _frame: FrameType | None) -> None:
         if run.stop_reason is not None:
             # Everything reported is in the ledger: there is nothing left to lose.
+            view.message(f"left at once; go on with: longhaul resume {run.record.name}")
             os._exit(130)
         run.stop(INTERRUPTED)
         view.message("interrupted: ending the running trials; press Ctrl-C again to leave at once")
@@ -191,7 +211,7 @@ def _interrupts(run: SearchRun, view: View) -> Iterator[None]:
             signal.signal(one, handler)
 
 
-def _tune(spec: SearchSpec, run: SearchRun, view: View, fence: int, slots: int) -> None:
+def _tune(tuner: Callable[[str], Any], tick: Callable[[], None]) -> None:
     """Runs Tune beside this thread, which shows progress and takes signals.
 
     Tune takes over the signals of the main thread and, interrupted, calls the search finished.
@@ -201,17 +221,23 @@ def _tune(spec: SearchSpec, run: SearchRun, view: View, fence: int, slots: int) 
     def fit() -> None:
         try:
             with tempfile.TemporaryDirectory(prefix="longhaul-tune-") as scratch:
-                _tuner(spec, run, fence, slots, scratch).fit()
-        except BaseException as error:  # reported by the main thread
+                tuner(scratch).fit()
+        except BaseException as error:  # raised again by the main thread
             errors.append(error)
 
     thread = threading.Thread(target=fit, name="tune", daemon=True)
     thread.start()
     while thread.is_alive():
         thread.join(0.25)
-        view.show(run.record, run.trials)
-    if errors:
+        tick()
+    if not errors:
+        return
+    if isinstance(errors[0], LonghaulError):
         raise errors[0]
+    raise LonghaulError(
+        f"the search broke off: {type(errors[0]).__name__}: {errors[0]}; all that was reported is "
+        "in the ledger, `longhaul resume` goes on from there"
+    ) from errors[0]
 
 
 def _tuner(spec: SearchSpec, run: SearchRun, fence: int, slots: int, scratch: str) -> Any:

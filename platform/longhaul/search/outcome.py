@@ -42,7 +42,8 @@ class Outcome:
         best: number of the best trial among those that ran all their steps; None without one.
         value: its lowest validation loss.
         baseline: the task's trivial baseline.
-        config: its configuration.
+        params: its searched values by dotted name.
+        config: its whole configuration.
         cells: per cell, best first.
         steps_trained: training steps of all trials.
         steps_saved: how many more they would have been without early stopping.
@@ -55,6 +56,7 @@ class Outcome:
     best: int | None
     value: float | None
     baseline: float
+    params: Mapping[str, Any] | None
     config: Mapping[str, Any] | None
     cells: list[CellOutcome]
     steps_trained: int
@@ -83,6 +85,7 @@ def outcome(record: SearchRecord, baseline: float, state: str, reason: str | Non
         best=None if best is None else best.number,
         value=None if best is None else best.value,
         baseline=baseline,
+        params=None if best is None else best.params,
         config=None if best is None else best.config,
         cells=_by_cell(record),
         steps_trained=record.steps_trained,

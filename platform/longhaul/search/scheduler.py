@@ -13,6 +13,7 @@ class Decisions(Protocol):
 
     def heard(self, tune_id: str, result: Mapping[str, Any]) -> bool:
         """Whether this report was already decided on."""
+        ...
 
     def decided(self, tune_id: str, result: Mapping[str, Any], decision: str) -> None:
         """Records a report with ``continue`` or ``stop``."""
@@ -43,7 +44,7 @@ class LedgerASHA(ASHAScheduler):
             reduction_factor=reduction_factor,
         )
         # Tune finds the number of rungs from a quotient of logarithms, which may be one short.
-        self._brackets[0]._rungs = [(rung, {}) for rung in reversed(rungs[:-1])]
+        self._brackets[0]._rungs = [(float(rung), {}) for rung in reversed(rungs[:-1])]
         self._decisions = decisions
 
     def refill(self, reports: Mapping[int, Sequence[tuple[int, float]]]) -> None:
