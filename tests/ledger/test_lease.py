@@ -216,6 +216,18 @@ def test_force_takes_it_from_a_living_one(ledger):
         second.check()
 
 
+def test_a_superseded_owner_tidies_nothing_up(ledger):
+    first = ledger.acquire(heartbeat_s=1000)
+    for number in range(3):
+        first.append("reported", 1, n=number)
+    with ledger.acquire(force=True, heartbeat_s=1000) as second:
+        first.close()
+        assert len(ledger.storage.list("events")) == 3
+        assert not ledger.lease().released
+        second.append("reported", 1, n=3)
+    assert contents(ledger) == [0, 1, 2, 3]
+
+
 def test_of_many_successors_exactly_one_succeeds(ledger):
     ledger.acquire(elsewhere(), heartbeat_s=1000)
     outcomes = []

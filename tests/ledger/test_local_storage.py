@@ -149,6 +149,15 @@ def test_an_error_leaves_the_old_content_and_no_temporary_file(
     assert not temporaries(storage.root)
 
 
+def test_whether_a_file_exists_is_not_guessed(storage, monkeypatch):
+    def fail(*_, **__):
+        raise OSError(116, "Stale file handle")
+
+    monkeypatch.setattr(storage_module.os, "stat", fail)
+    with pytest.raises(StorageError, match="Stale file handle"):
+        storage.exists("file")
+
+
 def test_a_short_write_is_continued(storage, monkeypatch):
     real = os.write
     monkeypatch.setattr(storage_module.os, "write", lambda fd, data: real(fd, bytes(data[:3])))

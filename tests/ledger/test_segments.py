@@ -150,6 +150,25 @@ def test_a_full_storage_during_a_merge_postpones_it(small, ledger, monkeypatch):
     assert numbers(ledger) == list(range(30))
 
 
+@pytest.mark.parametrize("trouble", ["damaged", "gone"])
+def test_a_merged_segment_in_trouble_is_not_merged_further(small, ledger, trouble):
+    with ledger.acquire(heartbeat_s=1000) as writer:
+        for number in range(4):
+            writer.append("reported", 1, n=number)
+        file = folder(ledger) / "000001-0000000000-0000000003.jsonl"
+        if trouble == "gone":
+            file.unlink()
+        else:
+            file.write_bytes(file.read_bytes()[1:])
+        for number in range(4, 40):
+            writer.append("reported", 1, n=number)
+        assert len(list_segments(ledger.storage)) < 12
+    lost = {"gone": 4, "damaged": 1}[trouble]
+    assert numbers(ledger) == list(range(lost, 40))
+    fill(ledger, 0)
+    assert numbers(ledger) == list(range(lost, 40))
+
+
 def test_a_cut_at_every_byte_of_the_last_segment(ledger, caplog):
     fill(ledger, 3)  # closing merges them into one
     with ledger.acquire(heartbeat_s=1000) as writer:

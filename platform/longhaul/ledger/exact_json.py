@@ -23,8 +23,9 @@ def dumps(value: object, indent: int | None = None) -> str:
 
 def loads(text: str | bytes) -> Any:
     """The value of a JSON text; `ValueError` if it is none."""
-    marked = (b'"$float"' if isinstance(text, bytes) else '"$float"') in text  # type: ignore[operator]
-    return json.loads(text, object_hook=_read_non_finite if marked else None)
+    if isinstance(text, bytes):
+        text = text.decode()
+    return json.loads(text, object_hook=_read_non_finite if '"$float"' in text else None)
 
 
 def _dumps(value: object, indent: int | None) -> str:

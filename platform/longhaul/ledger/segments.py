@@ -20,8 +20,8 @@ MERGE_AFTER = 128
 """So many segments of single appends may lie about before they are merged."""
 FAN_OUT = 16
 """So many merged segments of one size become one of the next size."""
-LARGEST = MERGE_AFTER * FAN_OUT**2
-"""Segments of this many events are merged no further."""
+LARGEST = MERGE_AFTER * FAN_OUT
+"""Segments of this many events are merged no further: a merge keeps its owner waiting."""
 
 _NAME = re.compile(r"(\d{6,})-(\d{10,})-(\d{10,})\.jsonl")
 _ATTEMPTS = 200
@@ -172,7 +172,7 @@ class SegmentWriter:
     def _try_merge(self) -> bool:
         try:
             self.merge()
-        except (StorageError, FileNotFoundError) as error:
+        except StorageError as error:
             _log.warning("event segments were not merged: %s", error)
             return False
         return True
@@ -183,9 +183,9 @@ class SegmentWriter:
         self._settled += self._rewrite(list(self._recent), lines)
         self._recent = {}
         while group := self._full_group():
-            contents = {item: intact_lines(self._storage.read(item.path)) for item in group}
+            contents = self._read(group)
             if any(is_damaged(item, lines) for item, lines in contents.items()):
-                self._mergeable_from = len(self._settled)  # the next owner repairs it
+                self._mergeable_from = len(self._settled)  # the next owner sees to it
                 return
             lines = [line for lines in contents.values() for line in lines]
             self._settled[-len(group) :] = self._rewrite(group, lines)
@@ -198,6 +198,15 @@ class SegmentWriter:
         equal = all(_size_class(item) == _size_class(group[0]) for item in group)
         joined = all(one.last + 1 == two.first for one, two in pairwise(group))
         return group if equal and joined else []
+
+    def _read(self, group: list[Segment]) -> dict[Segment, list[Line]]:
+        contents: dict[Segment, list[Line]] = {}
+        for segment in group:
+            try:
+                contents[segment] = intact_lines(self._storage.read(segment.path))
+            except FileNotFoundError:  # an earlier owner merged it after we had looked
+                contents[segment] = []
+        return contents
 
     def _rewrite(self, sources: list[Segment], lines: list[Line]) -> list[Segment]:
         """Write lines as few segments, then remove the sources."""

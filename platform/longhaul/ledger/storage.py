@@ -167,7 +167,14 @@ class LocalStorage(Storage):
             raise StorageError(f"cannot list {target}: {error.strerror}") from error
 
     def exists(self, path: str) -> bool:
-        return os.path.exists(self._resolve(path))
+        target = self._resolve(path)
+        try:
+            os.stat(target)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError as error:  # "no" would be a guess, and leases depend on the answer
+            raise StorageError(f"cannot look for {target}: {error.strerror}") from error
+        return True
 
     def delete(self, path: str) -> None:
         target = self._resolve(path)

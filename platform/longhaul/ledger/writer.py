@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
+from longhaul.ledger.errors import StaleOwnerError, StorageError
 from longhaul.ledger.events import Event, EventKind, Line, decode, encode
 from longhaul.ledger.lease import (
     HEARTBEAT_S,
@@ -136,7 +137,14 @@ class LedgerWriter:
             if self._closed:
                 return
             self._closed = True
-            if self._ready:
+            if self._ready and not self._is_stale():
                 self._segments.merge_finally()
         self._heartbeat.stop()
         release_lease(self._storage, self._lease)
+
+    def _is_stale(self) -> bool:
+        try:
+            self.check()
+        except (StaleOwnerError, StorageError):
+            return True
+        return False
