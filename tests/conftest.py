@@ -216,3 +216,89 @@ def whole_search(new_search: Callable[..., SyntheticSearch]) -> SyntheticSearch:
     search = new_search()
     search.run_all()
     return search
+
+
+def mlflow_content(tracking_uri: str) -> dict[str, Any]:
+    """Everything that MLflow holds of a search, by run name, read past the code under test.
+
+    Runs are listed without any of our tags, so that a stray one would show.
+    """
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=tracking_uri)
+    experiments = [one.experiment_id for one in client.search_experiments()]
+    content: dict[str, Any] = {}
+    for run in client.search_runs(experiments, max_results=1000):
+        assert run.info.run_name not in content, f"two runs called {run.info.run_name}"
+        metrics = {
+            key: [(m.step, m.timestamp, m.value) for m in _history(client, run.info.run_id, key)]
+            for key in run.data.metrics
+        }
+        content[run.info.run_name] = {
+            "status": run.info.status,
+            "start": run.info.start_time,
+            "params": dict(run.data.params),
+            "tags": dict(run.data.tags),
+            "metrics": metrics,
+            "artifacts": sorted(_artifacts(client, run.info.run_id)),
+        }
+    return content
+
+
+def _history(client: Any, run_id: str, key: str) -> list[Any]:
+    points = client.get_metric_history(run_id, key)
+    return sorted(points, key=lambda metric: (metric.step, metric.timestamp))
+
+
+def _artifacts(client: Any, run_id: str, path: str | None = None) -> list[str]:
+    found = []
+    for one in client.list_artifacts(run_id, path):
+        found += _artifacts(client, run_id, one.path) if one.is_dir else [one.path]
+    return found
+
+
+def assert_equals_ledger(content: dict[str, Any], ledger: Any) -> None:
+    """Compares `mlflow_content` of an ended search with its ledger, value by value."""
+    record = ledger.record()
+    shown = {name: run for name, run in content.items() if name != ledger.name}
+    assert {int(name.split()[0]) for name in shown} == set(record.trials)
+    status = {
+        "completed": "FINISHED",
+        "stopped": "KILLED",
+        "diverged": "FAILED",
+        "failed": "FAILED",
+    }
+    for name, run in shown.items():
+        trial = record.trials[int(name.split()[0])]
+        assert run["status"] == status[trial.state], name
+        assert run["tags"]["longhaul.state"] == trial.state
+        assert (
+            float(run["params"]["training.optimizer.learning_rate"])
+            == (trial.config["training"]["optimizer"]["learning_rate"])
+        )
+        assert run["params"]["seed"] == str(trial.seed)
+        expected: dict[str, list[tuple[int, int, float]]] = {}
+        for row in ledger.trial(trial.number).history().to_pylist():
+            time = int(row["time"].timestamp() * 1000)
+            for key, value in row.items():
+                if key not in ("step", "time") and value is not None:
+                    value = 1.7976931348623157e308 if value == math.inf else value
+                    expected.setdefault(key, []).append((row["step"], time, value))
+        measured = {
+            key: points
+            for key, points in run["metrics"].items()
+            if key != "valid/best_loss" and not key.startswith("test/")
+        }
+        # As text, because NaN equals nothing.
+        assert repr(measured) == repr({key: expected[key] for key in measured}), name
+        assert set(measured) == set(expected)
+
+
+@pytest.fixture
+def content_of() -> Callable[[str], dict[str, Any]]:
+    return mlflow_content
+
+
+@pytest.fixture
+def equals_ledger() -> Callable[[dict[str, Any], Any], None]:
+    return assert_equals_ledger

@@ -4,9 +4,15 @@ Trials: one row a trial. Curves: one row a trial and step, wide: a column for ea
 where a trial does not measure it. Melt it where a plotting library wants it long.
 """
 
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from longhaul import summary
+from longhaul.errors import LonghaulError
+from longhaul.redaction import redact
 from longhaul.summary import flatten
 
 if TYPE_CHECKING:
@@ -44,16 +50,24 @@ def trials_table(ledger: "Ledger", record: "SearchRecord") -> "pa.Table":
     return pa.table({name: _array(name, values) for name, values in columns.items()})
 
 
-def curves_table(ledger: "Ledger", record: "SearchRecord") -> "pa.Table":
-    """One row a trial and step, in that order: ``trial``, ``step``, ``time`` and the metrics."""
-    import pyarrow as pa
+def write_trials(ledger: "Ledger", record: "SearchRecord", path: Path) -> int:
+    """Writes `trials_table` to a Parquet file, whole or not at all.
 
-    tables = [_curve(ledger, number) for number in record.trials]
-    return pa.concat_tables(tables or [_no_curve()], promote_options="default")
+    Returns:
+        The number of rows.
+    """
+    import pyarrow.parquet as pq
+
+    table = trials_table(ledger, record)
+    with _replacing(path) as temporary:
+        pq.write_table(table, temporary)
+    return int(table.num_rows)
 
 
-def write_curves(ledger: "Ledger", record: "SearchRecord", path: str) -> int:
-    """Writes `curves_table` to a Parquet file, trial by trial, in constant memory.
+def write_curves(ledger: "Ledger", record: "SearchRecord", path: Path) -> int:
+    """Writes all curves to a Parquet file, trial by trial, so that memory does not grow with them.
+
+    One row a trial and step, in that order: ``trial``, ``step``, ``time`` (UTC) and the metrics.
 
     Returns:
         The number of rows.
@@ -62,17 +76,30 @@ def write_curves(ledger: "Ledger", record: "SearchRecord", path: str) -> int:
     import pyarrow.parquet as pq
 
     schemas = [_curve(ledger, number).schema for number in record.trials]
-    schema = pa.unify_schemas([_no_curve().schema, *schemas])
+    schema = pa.unify_schemas([_curve_schema(), *schemas])
     rows = 0
-    with pq.ParquetWriter(path, schema) as writer:
+    with _replacing(path) as temporary, pq.ParquetWriter(temporary, schema) as writer:
         for number in record.trials:
-            table = _curve(ledger, number)
-            missing = [field for field in schema if field.name not in table.column_names]
-            for field in missing:
-                table = table.append_column(field, pa.nulls(table.num_rows, field.type))
-            writer.write_table(table.select(schema.names))
-            rows += table.num_rows
+            curve = _curve(ledger, number)
+            for field in schema:
+                if field.name not in curve.column_names:
+                    curve = curve.append_column(field, pa.nulls(curve.num_rows, field.type))
+            writer.write_table(curve.select(schema.names))
+            rows += curve.num_rows
     return rows
+
+
+@contextlib.contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """A temporary file that takes the place of ``path`` once it is complete."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        yield temporary
+        temporary.replace(path)
+    except OSError as error:
+        raise LonghaulError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _row(ledger: "Ledger", trial: "TrialRecord") -> dict[str, Any]:
@@ -89,7 +116,7 @@ def _row(ledger: "Ledger", trial: "TrialRecord") -> dict[str, Any]:
         "started": trial.started,
         "ended": trial.ended,
         "attempts": trial.attempts,
-        "reason": trial.reason,
+        "reason": redact(trial.reason) if trial.reason else None,
         **{name: result.get(name) for name in _RESULT_COLUMNS},
         "baseline": baseline,
     }
@@ -124,8 +151,8 @@ def _curve(ledger: "Ledger", number: int) -> "pa.Table":
     return history.add_column(0, pa.field("trial", pa.int64()), numbers)
 
 
-def _no_curve() -> "pa.Table":
+def _curve_schema() -> "pa.Schema":
     import pyarrow as pa
 
-    fields = [("trial", pa.int64()), ("step", pa.int64()), ("time", pa.timestamp("us", tz="UTC"))]
-    return pa.schema(fields).empty_table()
+    time = pa.timestamp("us", tz="UTC")
+    return pa.schema([("trial", pa.int64()), ("step", pa.int64()), ("time", time)])

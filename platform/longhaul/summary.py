@@ -6,21 +6,22 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from longhaul.ledger import SearchRecord, TrialFolder, TrialRecord, TrialState
+    from longhaul.ledger import Ledger, SearchRecord, TrialFolder, TrialRecord, TrialState
 
 LOSS = "valid/loss"
 OVER_BASELINE = "valid/over_baseline"
 
 
-def reproduce_command(name: str, storage_uri: str, trial: int | None = None) -> str:
+def reproduce_command(ledger: "Ledger", trial: int | None = None) -> str:
     """The command that trains a search's best trial again, or trial ``trial``."""
-    what = name if trial is None else f"{name}/{trial}"
-    return shlex.join(["longhaul", "reproduce", what, "--storage", storage_uri])
+    what = ledger.name if trial is None else f"{ledger.name}/{trial}"
+    return command("reproduce", what, ledger=ledger)
 
 
-def command(*words: str, storage_uri: str) -> str:
-    """Another command about a search, as it must be typed."""
-    return shlex.join(["longhaul", *words, "--storage", storage_uri])
+def command(*words: str, ledger: "Ledger") -> str:
+    """A command about a search, with the storage that it must be told."""
+    storage = ledger.storage.uri.removesuffix(f"/{ledger.name}")
+    return shlex.join(["longhaul", *words, "--storage", storage])
 
 
 def ranked(record: "SearchRecord") -> "list[TrialRecord]":
@@ -83,3 +84,15 @@ def count_words(counts: "Mapping[TrialState, int]") -> str:
 def number(value: float | None, digits: int = 4) -> str:
     """A number for people, ``-`` where there is none."""
     return "-" if value is None else f"{value:.{digits}g}"
+
+
+def duration(seconds: float) -> str:
+    """A time span for people, for example ``2 h 05 min``."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min"

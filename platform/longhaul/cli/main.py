@@ -14,10 +14,18 @@ from longhaul.errors import LonghaulError
 COMMANDS: dict[str, tuple[str, str]] = {
     "search": ("longhaul.cli.search:search_command", "Run a search."),
     "resume": ("longhaul.cli.resume:resume_command", "Go on with a search, or extend it."),
+    "list": ("longhaul.cli.list:list_command", "List the searches in a storage."),
+    "status": ("longhaul.cli.status:status_command", "Show where a search stands."),
+    "best": ("longhaul.cli.best:best_command", "Show the best trial and how to train it again."),
+    "show": ("longhaul.cli.show:show_command", "Show a search's trials, or everything about one."),
+    "export": ("longhaul.cli.export:export_command", "Write trials and curves as Parquet."),
+    "report": ("longhaul.cli.report:report_command", "Write a search's report, one HTML file."),
     "reproduce": (
         "longhaul.cli.reproduce:reproduce_command",
         "Train a recorded trial again and compare every value.",
     ),
+    "ui": ("longhaul.cli.ui:ui_command", "Show the searches in a browser, with MLflow."),
+    "sync": ("longhaul.cli.sync:sync_command", "Deliver to MLflow what it lacks."),
     "check": ("longhaul.cli.check:check", "Check a space and show what a search amounts to."),
     "spaces": ("longhaul.cli.spaces:spaces", "List the search spaces that come with Longhaul."),
     "cells": ("longhaul.cli.cells:cells", "List the cells, or show one."),

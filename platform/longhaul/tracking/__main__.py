@@ -10,10 +10,14 @@ import sys
 import threading
 import time
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from longhaul.tracking.connection import connect, prepare_environment
 from longhaul.tracking.lag import Lag
 from longhaul.tracking.lock import TrackingBusyError, tracking_lock
+
+if TYPE_CHECKING:
+    from longhaul.ledger import Storage
 
 NICENESS = 5
 LINGER_S = 30.0
@@ -46,19 +50,18 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _follow(storage_uri: str, name: str, tracking_uri: str, with_driver: bool) -> int:
-    from longhaul.ledger import Ledger, open_storage
+    from longhaul.ledger import Ledger
     from longhaul.tracking.follow import Ending, follow
     from longhaul.tracking.replay import Replay
 
-    storage = open_storage(storage_uri)
-    ledger = Ledger.open(storage, name)
+    ledger = Ledger.open(storage_uri, name)
     watch = _DriverWatch() if with_driver else None
     ending = Ending(watch.ended, lambda: watch.deadline_s) if watch else None
-    written = _LagFile(storage, name)
+    written = _LagFile(ledger.storage)
     while True:
         try:
-            with tracking_lock(storage, name):
-                replay = Replay(ledger, lambda: connect(tracking_uri), tracking_uri, storage.uri)
+            with tracking_lock(ledger):
+                replay = Replay(ledger, lambda: connect(tracking_uri), tracking_uri)
                 lag = follow(ledger, replay, ending, written)
                 written.write(lag)
                 return 0 if lag.delivered else 1
@@ -90,9 +93,8 @@ class _DriverWatch:
 class _LagFile:
     """Writes the lag where others find it: when it changes, and not too often."""
 
-    def __init__(self, storage: object, name: str) -> None:
-        self._storage = storage
-        self._name = name
+    def __init__(self, search: "Storage") -> None:
+        self._search = search
         self._last: tuple[object, ...] = ()
         self._at = 0.0
 
@@ -105,7 +107,7 @@ class _LagFile:
             self._last, self._at = said, now
 
     def write(self, lag: Lag) -> None:
-        lag.write(self._storage, self._name)  # type: ignore[arg-type]
+        lag.write(self._search)
 
 
 def _limit_log() -> None:

@@ -46,16 +46,13 @@ def stage_trial(folder: "TrialFolder", trial: "TrialRecord", target: str) -> Non
         trial_picture(history, trial, trivial_baseline(folder), root / "curves.png")
 
 
-def stage_search(
-    ledger: "Ledger", record: "SearchRecord", target: str, storage_uri: str, *, results: bool
-) -> None:
+def stage_search(ledger: "Ledger", record: "SearchRecord", target: str, *, results: bool) -> None:
     """Puts a search's files into the folder ``target``.
 
     Args:
         ledger: the search.
         record: its record.
         target: an empty folder.
-        storage_uri: shown in commands.
         results: whether the table of trials and the report are wanted too.
     """
     root = Path(target)
@@ -70,4 +67,4 @@ def stage_search(
     from longhaul.report import render
 
     pq.write_table(trials_table(ledger, record), root / "trials.parquet")
-    (root / "report.html").write_text(render(ledger, record, storage_uri), encoding="utf-8")
+    (root / "report.html").write_text(render(ledger, record), encoding="utf-8")

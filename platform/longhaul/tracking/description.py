@@ -11,16 +11,16 @@ if TYPE_CHECKING:
 SHOWN = 10
 
 
-def describe(ledger: "Ledger", record: "SearchRecord", storage_uri: str) -> str:
+def describe(ledger: "Ledger", record: "SearchRecord") -> str:
     """Markdown of at most 8000 characters, which is where MLflow would cut it."""
     for shown in range(SHOWN, -1, -1):
-        text = _text(ledger, record, storage_uri, shown)
+        text = _text(ledger, record, shown)
         if len(text) <= MAX_TAG:
             return text
     return text[:MAX_TAG]
 
 
-def _text(ledger: "Ledger", record: "SearchRecord", storage_uri: str, shown: int) -> str:
+def _text(ledger: "Ledger", record: "SearchRecord", shown: int) -> str:
     lines = [f"Search **{record.name}**: {summary.count_words(record.counts())}.", ""]
     ranked = summary.ranked(record)
     if not ranked:
@@ -44,7 +44,7 @@ def _text(ledger: "Ledger", record: "SearchRecord", storage_uri: str, shown: int
             "Train the best one again and compare:",
             "",
             "```",
-            summary.reproduce_command(record.name, storage_uri),
+            summary.reproduce_command(ledger),
             "```",
         ]
     if record.steps_saved:

@@ -61,6 +61,7 @@ def follow(
     deadline: float | None = None
     curves_at = 0.0
     reporter = _Reporter()
+    moved = replay.moved
     while True:
         last = ended.is_set() or (ending is None and ledger.record().state != "running")
         if last and deadline is None:
@@ -76,10 +77,12 @@ def follow(
                 curves_at = began + max(CURVES_EVERY_S, BUSY_SHARE * (time.monotonic() - began))
             problem, wait_s = None, POLL_S
             backoff.reset()
-        except Exception as error:
-            problem, wait_s = reporter.report(error), backoff.next_s()
-        else:
             reporter.recovered()
+        except Exception as error:
+            if replay.moved != moved:
+                backoff.reset()
+            problem, wait_s = reporter.report(error), backoff.next_s()
+        moved = replay.moved
         lag = replay.lag(problem)
         _say(say_lag, lag)
         if last and (expired or (problem is None and replay.delivered)):
@@ -90,12 +93,20 @@ def follow(
 
 
 def deliver_once(
+    ledger: "Ledger",
     replay: Replay,
     timeout_s: float,
     say: Callable[[Lag, Counts], None] = lambda lag, counts: None,
     backoff: Backoff | None = None,
 ) -> Lag:
-    """Delivers what the ledger has now; gives up when nothing moved for ``timeout_s`` seconds.
+    """Delivers what the ledger has now.
+
+    Args:
+        ledger: the search.
+        replay: brings it to MLflow.
+        timeout_s: gives up when nothing moved for so long, seconds.
+        say: called after each round with what is missing and what was done.
+        backoff: how to wait after a failure.
 
     Returns:
         What could not be delivered.
@@ -103,7 +114,9 @@ def deliver_once(
     backoff = backoff or Backoff(cap_s=5.0)
     reporter = _Reporter()
     replay.refresh(curves=True)
-    moved, before = time.monotonic(), replay.lag(None)
+    if not ledger.is_owned():
+        replay.set_searching(False)
+    moved_at, moved = time.monotonic(), replay.moved
     while True:
         problem = None
         try:
@@ -114,10 +127,11 @@ def deliver_once(
         say(lag, replay.counts)
         if problem is None:
             return lag
-        if (lag.trials, lag.events) != (before.trials, before.events):
-            moved, before = time.monotonic(), lag
+        if replay.moved != moved:
+            moved_at, moved = time.monotonic(), replay.moved
+            backoff.reset()
         wait_s = backoff.next_s()
-        if time.monotonic() + wait_s - moved > timeout_s:
+        if time.monotonic() + wait_s - moved_at > timeout_s:
             return lag
         time.sleep(wait_s)
 

@@ -23,6 +23,7 @@ class Lag:
         skipped: trials whose run somebody deleted in MLflow; they are left alone.
         error: the last problem, while it lasts; None when all is well.
         time: when this was written, UTC.
+        through: the last event that is wholly in MLflow; -1 if none is.
         experiment_id, parent_run_id: where the search is shown, None while unknown.
     """
 
@@ -32,6 +33,7 @@ class Lag:
     skipped: int
     error: str | None
     time: datetime
+    through: int = -1
     experiment_id: str | None = None
     parent_run_id: str | None = None
 
@@ -40,16 +42,16 @@ class Lag:
         """Whether MLflow has all that it will ever take."""
         return self.events == 0 and self.trials == 0 and not self.undeliverable
 
-    def write(self, storage: "Storage", name: str) -> None:
-        """Replaces the file of search ``name``."""
+    def write(self, search: "Storage") -> None:
+        """Replaces the file in the search's own part of the storage."""
         data = asdict(self) | {"format": FORMAT, "time": self.time.isoformat()}
-        storage.write(f"{name}/{FILE}", json.dumps(data, indent=1).encode())
+        search.write(FILE, json.dumps(data, indent=1).encode())
 
     @classmethod
-    def read(cls, storage: "Storage", name: str) -> Self | None:
-        """The file of search ``name``; None if there is none, or none that can be read."""
+    def read(cls, search: "Storage") -> Self | None:
+        """The file there; None if there is none, or none that can be read."""
         try:
-            data = json.loads(storage.read(f"{name}/{FILE}"))
+            data = json.loads(search.read(FILE))
             if data.pop("format") != FORMAT:
                 return None
             data["time"] = datetime.fromisoformat(data["time"]).astimezone(UTC)

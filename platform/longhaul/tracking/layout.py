@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from longhaul import __version__
-from longhaul.redaction import SECRET_NAME, redact
+from longhaul.redaction import redact
 from longhaul.summary import cell_of, flatten
 
 if TYPE_CHECKING:
@@ -59,12 +59,7 @@ def params(trial: "TrialRecord") -> dict[str, str]:
 
     MLflow's parallel coordinates have no logarithmic axes; ``..._log10`` is their stand-in.
     """
-    leaves = dict(flatten(trial.config))
-    flat = {
-        key: text(value)
-        for key, value in leaves.items()
-        if not (SECRET_NAME.search(key) and isinstance(value, str))
-    }
+    flat = {key: text(value) for key, value in flatten(trial.config)}
     for name in trial.params:
         if is_log_scaled(trial.distributions.get(name)):
             path = config_path(name, trial.config)

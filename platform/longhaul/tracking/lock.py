@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from longhaul.errors import LonghaulError
 
 if TYPE_CHECKING:
-    from longhaul.ledger import Storage
+    from longhaul.ledger import Ledger
 
 FILE = "tracking.lock"
 
@@ -20,8 +20,8 @@ class TrackingBusyError(LonghaulError):
 
 
 @contextlib.contextmanager
-def tracking_lock(storage: "Storage", name: str) -> Iterator[None]:
-    """Holds the right to deliver search ``name``.
+def tracking_lock(ledger: "Ledger") -> Iterator[None]:
+    """Holds the right to deliver a search.
 
     Two writers at once would do no harm to what is there, but could each create a run for the same
     trial. The lock ends with the process, however it ends.
@@ -29,7 +29,7 @@ def tracking_lock(storage: "Storage", name: str) -> Iterator[None]:
     Raises:
         TrackingBusyError: another process holds it.
     """
-    path = storage.local_path(f"{name}/{FILE}")
+    path = ledger.storage.local_path(FILE)
     if path is None:  # an object store has no locks; a driver's lease keeps others away there
         yield
         return
@@ -39,9 +39,9 @@ def tracking_lock(storage: "Storage", name: str) -> Iterator[None]:
         except BlockingIOError:
             file.seek(0)
             raise TrackingBusyError(
-                f"search {name!r} is being delivered to MLflow already "
+                f"search {ledger.name!r} is being delivered to MLflow already "
                 f"({file.read().strip() or 'by another process'}); "
-                f"`longhaul status {name}` shows how far it is"
+                f"`longhaul status {ledger.name}` shows how far it is"
             ) from None
         file.seek(0)
         file.truncate()

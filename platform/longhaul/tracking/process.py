@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import IO
 
-from longhaul.redaction import redact
+from longhaul.tracking.connection import check_address
 from longhaul.tracking.lag import Lag
 
 LOG_FILE = "tracking.log"
@@ -28,22 +28,26 @@ class TrackingProcess:
         storage_uri: where the search is kept.
         name: the search.
         tracking_uri: MLflow's server or database.
+
+    Raises:
+        RequestError: there is no such search, or the tracking address can be neither.
     """
 
     def __init__(self, storage_uri: str, name: str, tracking_uri: str) -> None:
-        from longhaul.ledger import open_storage
+        from longhaul.ledger import Ledger
 
-        self.name = name
+        check_address(tracking_uri)
         self.tracking_uri = tracking_uri
-        self._storage = open_storage(storage_uri)
+        self._storage_uri = storage_uri
+        self._ledger = Ledger.open(storage_uri, name)
         self._process: subprocess.Popen[bytes] | None = None
         self._started_at = 0.0
 
     @property
     def log_path(self) -> Path:
         """The file with the process's messages."""
-        path = self._storage.local_path(f"{self.name}/{LOG_FILE}")
-        return path or Path(tempfile.gettempdir()) / f"longhaul-{self.name}-{LOG_FILE}"
+        path = self._ledger.storage.local_path(LOG_FILE)
+        return path or Path(tempfile.gettempdir()) / f"longhaul-{self._ledger.name}-{LOG_FILE}"
 
     @property
     def running(self) -> bool:
@@ -55,7 +59,7 @@ class TrackingProcess:
         if self.running:
             return
         words = [sys.executable, "-P", "-m", "longhaul.tracking", "--with-driver"]
-        words += ["--storage", self._storage.uri, "--name", self.name]
+        words += ["--storage", self._storage_uri, "--name", self._ledger.name]
         # By the environment, because everybody can read a process's arguments, and an address may
         # hold a password.
         environment = os.environ | {"MLFLOW_TRACKING_URI": self.tracking_uri}
@@ -113,15 +117,11 @@ class TrackingProcess:
 
     def lag(self) -> Lag:
         """How far MLflow is behind, as the process last said."""
-        lag = Lag.read(self._storage, self.name)
-        if lag is None:
-            return Lag.unknown(self._events(), f"nothing delivered yet, see {self.log_path}")
-        return lag
-
-    def _events(self) -> int:
-        from longhaul.ledger import Ledger
-
-        return len(Ledger.open(self._storage, self.name).events())
+        lag = Lag.read(self._ledger.storage)
+        if lag is not None:
+            return lag
+        events = len(self._ledger.events())
+        return Lag.unknown(events, f"nothing delivered yet, see {self.log_path}")
 
 
 def _open_log(path: Path) -> IO[bytes]:
@@ -131,15 +131,3 @@ def _open_log(path: Path) -> IO[bytes]:
             path.unlink()
     # For appending: the process may cut the file while it writes to it.
     return path.open("ab")
-
-
-def failure_message(lag: Lag, name: str) -> str:
-    """One sentence for people about what MLflow lacks; empty if it lacks nothing."""
-    if lag.delivered:
-        return ""
-    problem = f" ({redact(lag.error)})" if lag.error else ""
-    refused = f", {len(lag.undeliverable)} trials were refused" if lag.undeliverable else ""
-    return (
-        f"MLflow lacks {lag.trials} trials{refused}{problem}; the ledger has everything. "
-        f"Deliver it later with `longhaul sync {name}`."
-    )

@@ -57,7 +57,6 @@ class Replay:
         ledger: the search.
         connect: makes the client, when it is needed and again if that failed.
         tracking_uri: the address that ``connect`` goes to.
-        storage_uri: shown in the command that reproduces the winner.
         thorough: compares also trials that MLflow says are complete.
         recreate: makes runs anew that somebody deleted in MLflow.
     """
@@ -67,7 +66,6 @@ class Replay:
         ledger: "Ledger",
         connect: "Callable[[], MlflowClient]",
         tracking_uri: str,
-        storage_uri: str,
         *,
         thorough: bool = False,
         recreate: bool = False,
@@ -76,7 +74,6 @@ class Replay:
         self._ledger = ledger
         self._connect = connect
         self._uri = tracking_uri
-        self._storage_uri = storage_uri
         self._thorough = thorough
         self._recreate = recreate
         self._session: _Session | None = None
@@ -155,6 +152,11 @@ class Replay:
         """Whether nothing is waiting."""
         return not self._waiting and not self._parent_waits and self._through == self._read
 
+    @property
+    def moved(self) -> object:
+        """Differs from an earlier value if anything was delivered in between."""
+        return self.counts, self._session.runs.requests if self._session else 0
+
     def lag(self, error: str | None) -> Lag:
         """What is still missing in MLflow, with the last problem if there is one."""
         session = self._session
@@ -166,6 +168,7 @@ class Replay:
             skipped=len(self._skipped),
             error=error,
             time=datetime.now(UTC),
+            through=self._through,
             experiment_id=session.experiment_id if session else None,
             parent_run_id=parent.run_id if parent else None,
         )
@@ -296,11 +299,10 @@ class Replay:
                     self._ledger,
                     record,
                     staged,
-                    self._storage_uri,
                     results=not self._searching,
                 )
                 runs.upload(run, staged)
-        note = describe(self._ledger, record, self._storage_uri)
+        note = describe(self._ledger, record)
         runs.log(run, tags={layout.NOTE_TAG: note, layout.STATE_TAG: state})
         if not self._searching:
             runs.set_status(run, layout.STATUS[state], record.ended or datetime.now(UTC))

@@ -4,14 +4,16 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
+from zlib import crc32
 
 from longhaul.tracking.connection import check_artifact_location
 from longhaul.tracking.layout import DELIVERED_TAG, IDENTITY_TAG, TRIAL_TAG
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Metric, Run
+    from mlflow.entities import Metric, Param, Run, RunTag
 
 LOG = logging.getLogger(__name__)
 
@@ -34,6 +36,7 @@ class KnownRun:
         tags: as last read or written.
         steps: for each metric, the last training step that was delivered.
         params: how many parameters are there.
+        uploaded: checksums of the artifacts that this process has sent, by path.
         deleted: whether it lies in MLflow's waste bin.
     """
 
@@ -42,6 +45,7 @@ class KnownRun:
     tags: dict[str, str] = field(default_factory=dict)
     steps: dict[str, int] = field(default_factory=dict)
     params: int = 0
+    uploaded: dict[str, int] = field(default_factory=dict)
     deleted: bool = False
 
 
@@ -68,6 +72,8 @@ class Runs:
         identity: str,
         recreate: bool = False,
     ) -> None:
+        self.requests = 0
+        """Changes that MLflow has confirmed: whether anything moves."""
         self._client = client
         self._uri = tracking_uri
         self._experiment_id = experiment_id
@@ -119,6 +125,7 @@ class Runs:
             self._unanswered.add(number)
             self._doubtful.add(number)
             raise
+        self.requests += 1
         self._check_artifacts(run)
         self._known[number] = KnownRun(run.info.run_id, tags=dict(tags))
         return self._known[number]
@@ -143,20 +150,31 @@ class Runs:
         changed = [RunTag(k, v) for k, v in (tags or {}).items() if run.tags.get(k) != v]
         entries = [Param(k, v) for k, v in (params or {}).items()]
         for start in range(0, len(entries) - PARAMS_PER_REQUEST, PARAMS_PER_REQUEST):
-            self._client.log_batch(run.run_id, params=entries[start : start + PARAMS_PER_REQUEST])
+            part = entries[start : start + PARAMS_PER_REQUEST]
+            self._send(run, params=part)
         entries = entries[(len(entries) - 1) // PARAMS_PER_REQUEST * PARAMS_PER_REQUEST :]
         batches = [
             metrics[start : start + METRICS_PER_REQUEST]
             for start in range(0, len(metrics), METRICS_PER_REQUEST)
         ] or [metrics]
         for batch in batches[:-1]:
-            self._client.log_batch(run.run_id, metrics=batch)
-            _advance(run, batch)
+            self._send(run, batch)
         if batches[-1] or entries or changed:
-            self._client.log_batch(run.run_id, batches[-1], entries, changed)
-        _advance(run, batches[-1])
+            self._send(run, batches[-1], entries, changed)
         run.tags.update(tags or {})
         run.params = max(run.params, len(params or {}))
+
+    def _send(
+        self,
+        run: KnownRun,
+        metrics: "Sequence[Metric]" = (),
+        params: "Sequence[Param]" = (),
+        tags: "Sequence[RunTag]" = (),
+    ) -> None:
+        self._client.log_batch(run.run_id, metrics, params, tags)
+        self.requests += 1
+        for metric in metrics:
+            run.steps[metric.key] = max(metric.step, run.steps.get(metric.key, metric.step))
 
     def set_status(self, run: KnownRun, status: str, ended: datetime | None = None) -> None:
         """Makes the run's status ``status``; ``ended`` is for those that are final."""
@@ -164,11 +182,24 @@ class Runs:
             self._client.update_run(run.run_id, status=status)
         else:
             self._client.set_terminated(run.run_id, status, milliseconds(ended))
+        self.requests += 1
         run.status = status
 
     def upload(self, run: KnownRun, folder: str) -> None:
-        """Sends all files of a folder as artifacts; sending them again replaces them."""
-        self._client.log_artifacts(run.run_id, folder)
+        """Sends all files of a folder as artifacts, except those that were sent just like this.
+
+        One by one, so that after a failure the next try goes on where this one ended.
+        """
+        root = Path(folder)
+        for path in sorted(one for one in root.rglob("*") if one.is_file()):
+            relative = path.relative_to(root)
+            checksum = crc32(path.read_bytes())
+            if run.uploaded.get(str(relative)) == checksum:
+                continue
+            parent = relative.parent.as_posix()
+            self._client.log_artifact(run.run_id, str(path), None if parent == "." else parent)
+            run.uploaded[str(relative)] = checksum
+            self.requests += 1
 
     def is_gone(self, number: int) -> bool:
         """Asks MLflow whether a run that refused a request was deleted, and notes it if so."""
@@ -242,11 +273,6 @@ class Runs:
 def milliseconds(time: datetime) -> int:
     """MLflow's times: milliseconds since 1970, UTC."""
     return int(time.timestamp() * 1000)
-
-
-def _advance(run: KnownRun, metrics: "Sequence[Metric]") -> None:
-    for metric in metrics:
-        run.steps[metric.key] = max(metric.step, run.steps.get(metric.key, metric.step))
 
 
 def _known(run: "Run") -> KnownRun:

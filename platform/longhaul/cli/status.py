@@ -1,0 +1,79 @@
+"""``longhaul status``: where a search stands."""
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from longhaul.cli.options import json_option, name_argument, storage_option
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+
+@click.command("status")
+@name_argument
+@storage_option
+@json_option
+def status_command(name: str, storage: str, as_json: bool) -> None:
+    """Show where search NAME stands: trials, best so far, who runs it, how far MLflow is.
+
+    \b
+    longhaul status copying-quickstart
+    """
+    from longhaul.cli.output import emit
+    from longhaul.ledger import Ledger
+    from longhaul.queries import search_status
+
+    status = search_status(Ledger.open(storage, name))
+    emit(status, as_json, lambda: _render(status))
+
+
+def _render(status: dict[str, Any]) -> "RenderableType":
+    from longhaul.cli.tables import heading, stacked, table
+    from longhaul.summary import count_words, duration, number
+
+    reason = f" ({status['reason']})" if status["reason"] else ""
+    facts = [
+        ["trials", count_words(status["counts"])],
+        ["best", _best(status["best"])],
+        ["steps", f"{status['steps_trained']:,} trained, {status['steps_saved']:,} saved"],
+    ]
+    if status["seconds"] is not None:
+        facts.append(
+            ["time", f"{duration(status['seconds'])}, since {status['started']:%F %T} UTC"]
+        )
+    if status["owner"]:
+        verb = "run by" if status["state"] == "running" else "last run by"
+        facts.append([verb, status["owner"]])
+    facts.append(["MLflow", _mlflow(status["name"], status["mlflow"])])
+    parts: list[RenderableType] = [
+        heading(f"search {status['name']}: {status['state']}{reason}"),
+        table(["", ""], facts),
+    ]
+    if status["running"]:
+        rows = [
+            [one["trial"], f"{one['step']:,} of {one['steps'] or 0:,}", number(one["value"])]
+            for one in status["running"]
+        ]
+        columns = ["running trial", "step", "loss so far"]
+        parts += ["", table(columns, rows, numbers=columns)]
+    return stacked(*parts)
+
+
+def _best(best: dict[str, Any] | None) -> str:
+    from longhaul.summary import number
+
+    if best is None:
+        return "no trial has run all its steps yet"
+    ratio = f", {number(best['over_baseline'], 3)} times the baseline"
+    return f"{number(best['value'])} (trial {best['trial']}, {best['cell']}{ratio})"
+
+
+def _mlflow(name: str, lag: dict[str, Any] | None) -> str:
+    if lag is None:
+        return f"nothing delivered; longhaul sync {name}"
+    if lag["delivered"]:
+        return "up to date"
+    trouble = f": {lag['error']}" if lag["error"] else ""
+    refused = f", {len(lag['undeliverable'])} trials refused" if lag["undeliverable"] else ""
+    return f"{lag['events']} events behind{refused}{trouble}; longhaul sync {name} delivers them"
