@@ -158,11 +158,15 @@ class History:
 
     def _open(self, segment: _Segment) -> "pyarrow.Table | None":
         # imported here: 0.3 s
+        import pyarrow
         import pyarrow.parquet as parquet
 
         data = self._storage.read(self._path(segment))
         if f"{zlib.crc32(data):08x}" == segment.checksum:
-            return parquet.read_table(io.BytesIO(data))
+            # No thread of Arrow's may hold a Python object when Python ends: about one process in
+            # fifty then aborted ("terminate called without an active exception").
+            source = pyarrow.BufferReader(data)
+            return parquet.read_table(source, use_threads=False, pre_buffer=False)
         if segment.name not in self._reported:
             self._reported.add(segment.name)
             _log.warning(
