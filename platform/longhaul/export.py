@@ -92,6 +92,8 @@ def write_curves(ledger: "Ledger", record: "SearchRecord", path: Path) -> int:
 @contextlib.contextmanager
 def _replacing(path: Path) -> Iterator[Path]:
     """A temporary file that takes the place of ``path`` once it is complete."""
+    if not path.parent.is_dir():
+        raise LonghaulError(f"cannot write {path}: there is no folder {path.parent}")
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         yield temporary

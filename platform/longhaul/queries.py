@@ -44,7 +44,7 @@ def search_status(ledger: "Ledger") -> dict[str, Any]:
         "steps_trained": record.steps_trained,
         "steps_saved": record.steps_saved,
         "seconds": (ended - record.started).total_seconds() if record.started else None,
-        "running": [_progress(one) for one in record.trials.values() if one.state == "running"],
+        "running": [_progress(one) for one in record.trials.values() if _runs(record, one)],
         "mlflow": lag,
     }
 
@@ -58,9 +58,10 @@ def best_trial(ledger: "Ledger") -> dict[str, Any]:
     record = ledger.record()
     best = record.best()
     if best is None:
+        counts = summary.count_words(record.counts(), record.state)
         raise LonghaulError(
             f"search {ledger.name!r} has no best trial yet: none of its {len(record.trials)} "
-            f"trials ({summary.count_words(record.counts())}) ran all its steps with a finite loss"
+            f"trials ({counts}) ran all its steps with a finite loss"
         )
     return trial_details(ledger, best.number)
 
@@ -136,6 +137,10 @@ def trial_rows(record: "SearchRecord") -> list[dict[str, Any]]:
 def _order(trial: "TrialRecord") -> tuple[float, ...]:
     value = math.inf if trial.value is None or math.isnan(trial.value) else trial.value
     return (trial.rank is None, -trial.step if trial.rank is None else 0, value, trial.number)
+
+
+def _runs(record: "SearchRecord", trial: "TrialRecord") -> bool:
+    return record.state == "running" and trial.state == "running"
 
 
 def _progress(trial: "TrialRecord") -> dict[str, Any]:

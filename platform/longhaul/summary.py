@@ -76,9 +76,15 @@ def over(value: float | None, baseline: float | None) -> float | None:
     return value / baseline if value is not None and baseline else None
 
 
-def count_words(counts: "Mapping[TrialState, int]") -> str:
-    """For example ``12 completed, 3 stopped``; ``no trials`` where there are none."""
-    return ", ".join(f"{n} {state}" for state, n in counts.items() if n) or "no trials"
+def count_words(counts: "Mapping[TrialState, int]", search_state: str) -> str:
+    """For example ``12 completed, 3 stopped``; ``no trials`` where there are none.
+
+    A running trial of a search that nobody runs is called interrupted.
+    """
+    words = {str(state): str(state) for state in counts}
+    if search_state != "running":
+        words["running"] = "interrupted"
+    return ", ".join(f"{n} {words[state]}" for state, n in counts.items() if n) or "no trials"
 
 
 def number(value: float | None, digits: int = 4) -> str:

@@ -39,7 +39,7 @@ def _render(storage: str, found: list[dict[str, Any]]) -> "str | RenderableType"
             one["name"],
             one["state"],
             one["task"] or "-",
-            count_words(one["counts"]),
+            count_words(one["counts"], one["state"]),
             number(one["best"] and one["best"]["value"]),
             "-" if one["last_change"] is None else f"{one['last_change']:%Y-%m-%d %H:%M}",
         ]

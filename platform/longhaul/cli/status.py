@@ -34,7 +34,7 @@ def _render(status: dict[str, Any]) -> "RenderableType":
 
     reason = f" ({status['reason']})" if status["reason"] else ""
     facts = [
-        ["trials", count_words(status["counts"])],
+        ["trials", count_words(status["counts"], status["state"])],
         ["best", _best(status["best"])],
         ["steps", f"{status['steps_trained']:,} trained, {status['steps_saved']:,} saved"],
     ]

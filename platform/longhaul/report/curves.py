@@ -68,7 +68,7 @@ def search_curves(
     best = record.best()
     for trial in reversed(drawn):
         steps, losses = _curve(ledger, trial.number)
-        if not steps:
+        if all(math.isnan(loss) for loss in losses):
             continue
         cell = cell_of(trial)
         strong, winner = trial.state == "completed", best is not None and trial is best
@@ -89,10 +89,12 @@ def search_curves(
             )  # fmt: skip
     if baseline:
         axes.axhline(baseline, color=BASELINE_COLOUR, ls="--", lw=1.2, label="trivial baseline")
-    axes.set(yscale="log", xlabel="training step", ylabel="validation loss")
+    axes.set(xlabel="training step", ylabel="validation loss")
+    if axes.has_data():
+        axes.set_yscale("log")
+        plain_log_ticks(axes.yaxis)
     axes.margins(x=0.01)
     axes.grid(alpha=0.3)
-    plain_log_ticks(axes.yaxis)
     for cell, colour in by_cell.items():
         axes.plot([], [], color=colour, lw=2, label=cell)
     axes.legend(frameon=False, loc="lower left")

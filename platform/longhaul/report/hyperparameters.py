@@ -23,7 +23,8 @@ def pictures(record: "SearchRecord", baseline: float | None) -> dict[str, str]:
     """
     names: dict[str, None] = {}
     for trial in record.trials.values():
-        names.update(dict.fromkeys(trial.params))
+        if _drawable(trial):
+            names.update(dict.fromkeys(trial.params))
     return {name: _picture(record, name, baseline) for name in list(names)[:FEW]}
 
 
@@ -33,24 +34,20 @@ def _picture(record: "SearchRecord", name: str, baseline: float | None) -> str:
     figure = Figure(figsize=(3.5, 2.7))
     figure.subplots_adjust(left=0.19, right=0.97, bottom=0.12, top=0.89)
     axes = figure.subplots()
-    trials = [one for one in record.trials.values() if name in one.params and _drawable(one)]
     by_cell = colours(record)
     places = _places(record, name)
-    for filled in (False, True):
-        for cell, colour in by_cell.items():
-            chosen = [
-                one for one in trials if cell_of(one) == cell and (one.rank is not None) == filled
-            ]
-            axes.scatter(
-                [_place(places, one.params[name], one.number) for one in chosen],
-                [one.value or math.nan for one in chosen],
-                s=30,
-                color=colour if filled else "none",
-                edgecolors=colour,
-                linewidths=1.2,
-                alpha=0.9 if filled else 0.55,
-                zorder=3,
-            )
+    for filled, trials in zip((False, True), split(record, name), strict=True):
+        shades = [by_cell[cell_of(one)] for one in trials]
+        axes.scatter(
+            [_place(places, one.params[name], one.number) for one in trials],
+            [one.value or math.nan for one in trials],
+            s=30,
+            facecolors=shades if filled else "none",
+            edgecolors=shades,
+            linewidths=1.2,
+            alpha=0.9 if filled else 0.55,
+            zorder=3,
+        )
     if baseline:
         axes.axhline(baseline, color=BASELINE_COLOUR, ls="--", lw=1)
     axes.set_yscale("log")
@@ -66,6 +63,12 @@ def _picture(record: "SearchRecord", name: str, baseline: float | None) -> str:
     axes.tick_params(labelsize=8, which="both")
     axes.grid(alpha=0.3)
     return to_svg(figure, name)
+
+
+def split(record: "SearchRecord", name: str) -> "tuple[list[TrialRecord], list[TrialRecord]]":
+    """The trials with a hyperparameter: those stopped early, and those that can be compared."""
+    trials = [one for one in record.trials.values() if name in one.params and _drawable(one)]
+    return [one for one in trials if one.rank is None], [one for one in trials if one.rank]
 
 
 def _drawable(trial: "TrialRecord") -> bool:

@@ -109,8 +109,9 @@ def _cards(ledger: "Ledger", record: "SearchRecord", baseline: float | None) -> 
         cards.append((summary.number(ratio, 3), "times the trivial baseline", measured))
     else:
         cards.append(("-", "best validation loss", "no trial has run all its steps yet"))
-    counts = {state: n for state, n in record.counts().items() if n}
-    cards.append((str(len(record.trials)), "trials", summary.count_words(counts)))
+    cards.append(
+        (str(len(record.trials)), "trials", summary.count_words(record.counts(), record.state))
+    )
     total = record.steps_trained + record.steps_saved
     share = f"{record.steps_saved / total:.0%} of {total:,}" if total else ""
     cards.append((f"{record.steps_saved:,}", "steps saved by early stopping", share))
@@ -213,7 +214,7 @@ def _trials(record: "SearchRecord", baseline: float | None) -> str:
     rows = [
         [
             one.number,
-            _Raw(f'<span class="state {one.state}">{one.state}</span>'),
+            _state(one, record),
             summary.cell_of(one),
             one.value,
             summary.over(one.value, baseline),
@@ -249,6 +250,12 @@ def _short(names: Iterable[str]) -> list[str]:
     split = [name.split(".") for name in names]
     last = Counter(parts[-1] for parts in split)
     return [parts[-1] if last[parts[-1]] == 1 else ".".join(parts[-2:]) for parts in split]
+
+
+def _state(trial: "TrialRecord", record: "SearchRecord") -> "_Raw":
+    left = trial.state == "running" and record.state != "running"
+    state = "interrupted" if left else str(trial.state)
+    return _Raw(f'<span class="state {state}">{state}</span>')
 
 
 class _Raw(str):

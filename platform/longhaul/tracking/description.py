@@ -21,7 +21,7 @@ def describe(ledger: "Ledger", record: "SearchRecord") -> str:
 
 
 def _text(ledger: "Ledger", record: "SearchRecord", shown: int) -> str:
-    lines = [f"Search **{record.name}**: {summary.count_words(record.counts())}.", ""]
+    lines = [f"Search **{record.name}**: {summary.count_words(record.counts(), record.state)}.", ""]
     ranked = summary.ranked(record)
     if not ranked:
         lines.append("No trial has run all its steps yet.")
