@@ -52,6 +52,7 @@ def test_commands_that_need_no_search(arguments):
 
 
 @pytest.mark.ray
+@pytest.mark.timeout(600)  # a minute on two free cores
 def test_commands_about_a_search_in_the_order_of_the_page():
     for arguments in COMMANDS:
         if arguments[0] not in NEEDS_NO_SEARCH:
