@@ -156,6 +156,14 @@ def test_a_mistake_elsewhere_keeps_its_line():
     assert refusal("training.steps=5", text=text).startswith("my.yaml:5: cell.lstm.forgetbias: ")
 
 
+def test_what_replaces_a_part_of_the_file_is_not_blamed_on_the_file():
+    branches = "{choice: [{name: exprnn, hidden_size: 0}, {name: lstm}]}"
+    assert refusal(f"cell={branches}").startswith("--set cell: cell.exprnn.hidden_size: expected")
+    text = SPACE + "description: words\n"
+    message = refusal("description.x=1", text=text)
+    assert message.startswith("--set description.x: description: found {'name': 'words', 'x': 1}")
+
+
 def test_a_choice_among_values_has_no_keys():
     text = SPACE.replace("{uniform: [0, 3]}", "{choice: [0, 1]}")
     message = refusal("cell.lstm.forget_bias.0=3", text=text)

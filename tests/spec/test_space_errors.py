@@ -187,6 +187,12 @@ def test_the_bad_end_of_the_second_branch_is_found():
     )
 
 
+def test_the_bad_upper_end_of_a_range_is_found():
+    text = SPACE.replace("name: lstm", "name: scornn").replace("forget_bias", "rho")
+    message = "my.yaml:12: cell.scornn.rho: expected a number >= 0 and <= 1, found 3.0; "
+    assert refusal(text).startswith(message)
+
+
 def test_a_value_that_two_settings_forbid_together_is_found():
     text = SPACE.replace(
         "forget_bias:", "forget_init: {choice: [constant, chrono]}\n      forget_bias:"
