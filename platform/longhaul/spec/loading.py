@@ -80,22 +80,27 @@ def read_text(text: str, source: str, origin: Callable[[int], str] | None = None
     # A text from elsewhere than a file has not been measured yet; characters will do.
     if len(text) > LARGEST_FILE_BYTES:
         raise RequestError(f"{source}: more than {LARGEST_FILE_BYTES:,} characters")
+    loader = _opened(text, origin)
     try:
-        loader = _Composing(text)
         node = loader.get_single_node()
     except _Refused as error:
         raise RequestError(f"{origin(error.line)}: {error}") from None
     except yaml.MarkedYAMLError as error:
         raise _malformed(error, origin) from None
-    except ReaderError as error:
-        line = text[: error.position].count("\n") + 1
-        found = f"the character U+{ord(text[error.position]):04X}"
-        raise RequestError(f"{origin(line)}: not valid YAML: {found} is not allowed") from None
     except (ValueError, OverflowError):
         # PyYAML hands the number of an escape such as "\UFFFFFFFF" to chr() unseen
         line = loader.line + 1
         raise RequestError(f"{origin(line)}: not valid YAML: no such character") from None
     return _Building(source, origin, loader.tags).document(node)
+
+
+def _opened(text: str, origin: Callable[[int], str]) -> "_Composing":
+    try:
+        return _Composing(text)
+    except ReaderError as error:
+        line = text[: error.position].count("\n") + 1
+        found = f"the character U+{ord(text[error.position]):04X}"
+        raise RequestError(f"{origin(line)}: not valid YAML: {found} is not allowed") from None
 
 
 class _Refused(Exception):  # noqa: N818 - never leaves this file
