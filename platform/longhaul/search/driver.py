@@ -77,18 +77,22 @@ def run_search(ledger: Ledger, place: Place, view: View, overrides: dict[str, An
         writer.append(EventKind.OPENED, trials=trials, resumed=bool(run.record.trials))
         tracking = TrackingProcess(place.storage, ledger.name, place.tracking_uri)
         tracking.start()
+
+        def tick() -> None:
+            view.show(run.record, run.trials)
+            tracking.keep_alive()
+
         try:
-            view.message("starting Ray ...")
-            with _interrupts(run, view), _ray(place.address):
-                parallel = overrides.get("parallel") or spec.search.parallel
-                slots = _slots(spec, parallel, run.remaining)
-
-                def tick() -> None:
-                    view.show(run.record, run.trials)
-                    tracking.keep_alive()
-
-                if run.stop_reason is None:
-                    _tune(lambda scratch: _tuner(spec, run, writer.fence, slots, scratch), tick)
+            run.settle()
+            with _interrupts(run, view) as take_signals:
+                if run.remaining:
+                    view.message("starting Ray ...")
+                    with _ray(place.address):
+                        take_signals()  # Ray has taken them for itself
+                        parallel = overrides.get("parallel") or spec.search.parallel
+                        slots = _slots(spec, parallel, run.remaining)
+                        if run.stop_reason is None:
+                            _tune(lambda at: _tuner(spec, run, writer.fence, slots, at), tick)
             run.close()
         finally:
             view.message("writing the rest to MLflow ...")
@@ -179,21 +183,34 @@ def _ray(address: str | None) -> Iterator[None]:
         options |= {"address": "local", "num_cpus": cpus, "include_dashboard": False}
     else:
         options |= {"address": address}
-    # What concerns the user is said by the view and the outcome, once.
-    logging.getLogger("ray").setLevel(logging.CRITICAL)
     try:
-        ray.init(**options)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        raise LonghaulError(f"Ray did not start: {error}") from error
-    try:
+        _connect(options, tries=1 if address else 2)
+        # What concerns the user is said by the view and the outcome, once. `ray.init` sets this.
+        logging.getLogger("ray").setLevel(logging.CRITICAL)
         yield
     finally:
         ray.shutdown()
 
 
+def _connect(options: dict[str, Any], tries: int) -> None:
+    # imported here: Ray is being imported by the caller
+    import ray
+
+    try:
+        ray.init(**options)
+    except Exception as error:  # Ray raises all kinds, plain `Exception` where it took over 30 s
+        ray.shutdown()
+        if tries > 1:
+            return _connect(options, tries - 1)
+        raise LonghaulError(f"Ray did not start: {error}") from error
+
+
 @contextmanager
-def _interrupts(run: SearchRun, view: View) -> Iterator[None]:
-    """The first Ctrl-C or SIGTERM ends the search in order, the second at once."""
+def _interrupts(run: SearchRun, view: View) -> Iterator[Callable[[], None]]:
+    """The first Ctrl-C or SIGTERM ends the search in order, the second at once.
+
+    Yields a function that takes the signals again, from whoever has taken them since.
+    """
 
     def interrupted(_signal: int, _frame: FrameType | None) -> None:
         if run.stop_reason is not None:
@@ -203,9 +220,14 @@ def _interrupts(run: SearchRun, view: View) -> Iterator[None]:
         run.stop(INTERRUPTED)
         view.message("interrupted: ending the running trials; press Ctrl-C again to leave at once")
 
-    before = {one: signal.signal(one, interrupted) for one in (signal.SIGINT, signal.SIGTERM)}
+    def take() -> None:
+        for one in before:
+            signal.signal(one, interrupted)
+
+    before = {one: signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)}
+    take()
     try:
-        yield
+        yield take
     finally:
         for one, handler in before.items():
             signal.signal(one, handler)

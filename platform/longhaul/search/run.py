@@ -67,6 +67,14 @@ class SearchRun:
         """How many trials are still to be handed out."""
         return len(self._unfinished) + max(0, self.trials - self._next)
 
+    def settle(self) -> None:
+        """Ends the trials whose last decision was written down, but not their end."""
+        for number in list(self._unfinished):
+            if self.record.trials[number].decision in ("stop", "done"):
+                self._unfinished.remove(number)
+                self._finished_or_stopped(number)
+                self.ledger.trial(number).merge_history()
+
     def reports(self) -> dict[int, list[tuple[int, float]]]:
         """All reports by trial number, from which a scheduler's rungs are filled."""
         return {number: list(one.reports) for number, one in self.record.trials.items()}
@@ -130,16 +138,18 @@ class SearchRun:
             self._append(EventKind.DIVERGED, number, step=result["step"], reason=result["diverged"])
             self._study.ended(number, None, complete=False)
         else:
-            self._finished_or_stopped(number, result["step"], result["value"])
+            step, value = result["step"], result["value"]
+            if step >= self.max_steps:
+                self._append(EventKind.REPORTED, number, step=step, value=value, decision="done")
+            self._finished_or_stopped(number)
         self.ledger.trial(number).merge_history()
 
-    def _finished_or_stopped(self, number: int, step: int, value: float) -> None:
-        complete = step >= self.max_steps
-        if complete:
-            self._append(EventKind.REPORTED, number, step=step, value=value, decision="done")
+    def _finished_or_stopped(self, number: int) -> None:
+        trial = self.record.trials[number]
+        complete = trial.decision == "done"
         kind = EventKind.FINISHED if complete else EventKind.STOPPED
-        self._append(kind, number, step=step, value=value)
-        self._study.ended(number, value, complete=complete)
+        self._append(kind, number, step=trial.step, value=trial.value)
+        self._study.ended(number, trial.value, complete=complete)
 
     def _failed(self, number: int) -> None:
         # The trial's own words, where it lived to write them; a killed process leaves Tune's.
