@@ -4,18 +4,12 @@ from collections.abc import Mapping
 from functools import cached_property
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from longhaul_trainers.errors import UnknownNameError
 
 if TYPE_CHECKING:
     from longhaul_trainers.settings import Settings
-
-
-class Configurable(Protocol):
-    """A class that a catalogue may list: it names the settings it is built from."""
-
-    settings_type: "type[Settings]"
 
 
 class Catalogue:
@@ -63,9 +57,13 @@ class Catalogue:
         raise UnknownNameError(path, self.noun, name, self.names())
 
     def settings_type(self, name: object, path: str = "") -> "type[Settings]":
-        """The settings class of the entry called ``name``; raises as `get`."""
-        entry: Configurable = self.get(name, path)
-        return entry.settings_type
+        """The settings class of the entry called ``name``; raises as `get`.
+
+        An entry without ``settings_type`` is a settings class itself.
+        """
+        entry = self.get(name, path)
+        settings_type: type[Settings] = getattr(entry, "settings_type", entry)
+        return settings_type
 
 
 CELLS = Catalogue(

@@ -16,15 +16,17 @@ _HERE = "longhaul.spec.search_settings"
 SAMPLERS = Catalogue(
     "sampler",
     {
-        "cmaes": f"{_HERE}:CMAES",
-        "gp": f"{_HERE}:GP",
-        "nsga2": f"{_HERE}:NSGA2",
-        "random": f"{_HERE}:Random",
-        "tpe": f"{_HERE}:TPE",
+        "cmaes": f"{_HERE}:CMAESSettings",
+        "gp": f"{_HERE}:GPSettings",
+        "nsga2": f"{_HERE}:NSGA2Settings",
+        "random": f"{_HERE}:RandomSettings",
+        "tpe": f"{_HERE}:TPESettings",
     },
 )
 
-SCHEDULERS = Catalogue("scheduler", {"asha": f"{_HERE}:ASHA", "full": f"{_HERE}:Full"})
+SCHEDULERS = Catalogue(
+    "scheduler", {"asha": f"{_HERE}:ASHASettings", "full": f"{_HERE}:FullSettings"}
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,45 +165,3 @@ class ResourceSettings(Settings):
 
     cpus: float = setting(1.0, gt=0, help="processor cores")
     gpus: float = setting(0.0, ge=0, help="accelerators; below 1 for several trials on one")
-
-
-class TPE:
-    """The catalogue's entry ``tpe``."""
-
-    settings_type = TPESettings
-
-
-class Random:
-    """The catalogue's entry ``random``."""
-
-    settings_type = RandomSettings
-
-
-class GP:
-    """The catalogue's entry ``gp``."""
-
-    settings_type = GPSettings
-
-
-class CMAES:
-    """The catalogue's entry ``cmaes``."""
-
-    settings_type = CMAESSettings
-
-
-class NSGA2:
-    """The catalogue's entry ``nsga2``."""
-
-    settings_type = NSGA2Settings
-
-
-class ASHA:
-    """The catalogue's entry ``asha``."""
-
-    settings_type = ASHASettings
-
-
-class Full:
-    """The catalogue's entry ``full``."""
-
-    settings_type = FullSettings
