@@ -147,7 +147,7 @@ def test_files_stay_readable_in_one_sitting():
 
 
 def test_no_file_knows_the_machine_it_was_written_on():
-    home = r"/(?:root|Users/\w+|home/(?!ray\b|user\b)\w+|work/(?:main|shared))/"
+    home = r"(?<!\w)/(?:root|Users/\w+|home/(?!ray\b|user\b)\w+|work/(?:main|shared))/"
     registry = "|".join(
         ("pypi" r"\.org", "python" r"hosted\.", "download" r"\.pytorch", "npm" r"js\.")
     )
