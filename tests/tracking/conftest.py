@@ -162,7 +162,6 @@ class FaultProxy:
             def log_message(self, *_: object) -> None:
                 pass
 
-
         for method in ("GET", "POST", "PUT", "PATCH", "DELETE"):
             setattr(Handler, f"do_{method}", Handler._serve)
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)

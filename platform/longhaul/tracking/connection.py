@@ -21,6 +21,9 @@ ARTIFACTS_VARIABLE = "LONGHAUL_ARTIFACTS"
 REQUEST_TIMEOUT_S = 20
 SQLITE = "sqlite:///"
 
+# Otherwise MLflow's pages take the runs for evaluations of language models.
+_EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
+
 
 class ForeignArtifactsError(LonghaulError):
     """An experiment whose artifacts would be written to a place that nobody configured."""
@@ -150,7 +153,7 @@ def _create_experiment(client: "MlflowClient", tracking_uri: str, name: str) -> 
     # Otherwise MLflow takes ./mlruns, wherever the process happens to stand.
     location = str(artifact_root(database) / name) if database is not None else None
     try:
-        client.create_experiment(name, artifact_location=location)
+        client.create_experiment(name, artifact_location=location, tags=_EXPERIMENT_TAGS)
     except Exception as error:
         # Another search of the same task was faster, or the answer to an earlier try got lost.
         if getattr(error, "error_code", None) != "RESOURCE_ALREADY_EXISTS":

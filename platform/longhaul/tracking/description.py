@@ -13,11 +13,9 @@ SHOWN = 10
 
 def describe(ledger: "Ledger", record: "SearchRecord") -> str:
     """Markdown of at most 8000 characters, which is where MLflow would cut it."""
-    for shown in range(SHOWN, -1, -1):
-        text = _text(ledger, record, shown)
-        if len(text) <= MAX_TAG:
-            return text
-    return text[:MAX_TAG]
+    texts = (_text(ledger, record, shown) for shown in range(SHOWN, -1, -1))
+    fitting = (text for text in texts if len(text) <= MAX_TAG)
+    return next(fitting, "") or _text(ledger, record, 0)[:MAX_TAG]
 
 
 def _text(ledger: "Ledger", record: "SearchRecord", shown: int) -> str:

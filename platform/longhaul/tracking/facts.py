@@ -18,6 +18,7 @@ class SearchFacts:
     Attributes:
         name: of the search.
         identity: tells this search from another one of the same name: made of its first event.
+        user: who runs the search, empty if unknown.
         started: the time of the first event, UTC.
         task: the task's part of the specification.
         spec_sha256: of the specification as it was resolved.
@@ -25,6 +26,7 @@ class SearchFacts:
 
     name: str
     identity: str
+    user: str
     started: datetime
     task: dict[str, Any]
     spec_sha256: str
@@ -37,10 +39,12 @@ class SearchFacts:
         task = spec.get("task") if isinstance(spec, dict) else None
         if not isinstance(task, dict):
             task = {"name": str(task or "longhaul")}
+        lease = ledger.lease()
         first_words = f"{ledger.name} {first.time.isoformat()} {first.data}"
         return cls(
             name=ledger.name,
             identity=sha256(first_words.encode()).hexdigest()[:16],
+            user=lease.owner.user if lease is not None and lease.owner is not None else "",
             started=first.time,
             task=task,
             spec_sha256=sha256(text.encode()).hexdigest(),

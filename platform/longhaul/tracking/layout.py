@@ -118,7 +118,8 @@ def trial_tags(trial: "TrialRecord", state: str) -> dict[str, str]:
 
 def identity_tags(facts: "SearchFacts") -> dict[str, str]:
     """The tags that a search's parent run and its children share."""
-    return {
+    user = {"mlflow.user": facts.user} if facts.user else {}
+    return user | {
         SEARCH_TAG: facts.name,
         IDENTITY_TAG: facts.identity,
         "longhaul.spec_sha256": facts.spec_sha256,

@@ -267,7 +267,7 @@ class Runs:
             self._known[number] = _known(live[0])
 
     def _check_artifacts(self, run: "Run") -> None:
-        check_artifact_location(self._uri, run.info.artifact_uri, f"run {run.info.run_id}")
+        check_artifact_location(self._uri, run.info.artifact_uri or "", f"run {run.info.run_id}")
 
 
 def milliseconds(time: datetime) -> int:

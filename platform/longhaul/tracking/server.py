@@ -190,16 +190,20 @@ def check_port(port: int) -> None:
 
 @contextlib.contextmanager
 def _ended_by_signals() -> Iterator[None]:
-    """Makes SIGTERM end the block as Ctrl-C does, so that the server is not left behind."""
+    """Makes SIGTERM end the block as Ctrl-C does, so that the server is not left behind.
+
+    SIGINT too: a shell starts a command in the background with it ignored.
+    """
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    before = {one: signal.signal(one, interrupt) for one in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for one, handler in before.items():
+            signal.signal(one, handler)
 
 
 def _group_lives(group: int) -> bool:
