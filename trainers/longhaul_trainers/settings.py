@@ -61,7 +61,8 @@ class FieldRule:
     def expected(self) -> str:
         """The bounds in words, empty where there are none."""
         signs = {">=": self.ge, ">": self.gt, "<=": self.le, "<": self.lt}
-        return " and ".join(f"{sign} {bound:g}" for sign, bound in signs.items() if bound is not None)
+        given = [(sign, bound) for sign, bound in signs.items() if bound is not None]
+        return " and ".join(f"{sign} {bound:g}" for sign, bound in given)
 
     def admits(self, value: float) -> bool:
         """Whether a number lies within the bounds."""
@@ -91,7 +92,7 @@ def setting(
 
 def component(
     catalogue: Catalogue,
-    default: Settings | None | Any = MISSING,
+    default: Any = MISSING,
     *,
     help: str,  # noqa: A002
 ) -> Any:

@@ -185,14 +185,13 @@ class History:
             return True
 
     def _write(self, table: "pyarrow.Table", fence: int, number: int) -> _Segment:
-        import pyarrow.compute
         import pyarrow.parquet as parquet
 
         sink = io.BytesIO()
         parquet.write_table(table, sink, compression="zstd")
         data = sink.getvalue()
-        steps = pyarrow.compute.min_max(table["step"]).as_py()
-        segment = _Segment(fence, number, steps["min"], steps["max"], f"{zlib.crc32(data):08x}")
+        steps = table["step"].to_pylist()
+        segment = _Segment(fence, number, min(steps), max(steps), f"{zlib.crc32(data):08x}")
         self._storage.write(self._path(segment), data)
         return segment
 

@@ -68,7 +68,7 @@ class Owner:
 def process_state(pid: int) -> tuple[str, int] | None:
     """State letter and start time of a process of this machine; None if there is none."""
     try:
-        text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return None
     # The second field is the command in brackets and may itself hold brackets and spaces.
@@ -79,7 +79,7 @@ def process_state(pid: int) -> tuple[str, int] | None:
 def this_machine() -> str:
     """What must be equal for a process number to mean the same process."""
     try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
         return f"{boot}/{os.readlink('/proc/self/ns/pid')}"
     except OSError:
         return ""

@@ -66,7 +66,9 @@ class _ElmanScan(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, output_gradient: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, output_gradient: Tensor
+    ) -> tuple[Tensor | None, ...]:
         recurrent, states = ctx.saved_tensors
         outputs = states[:, 1:].flatten(1, 2)
         slopes = ctx.phi.derivative(outputs).view_as(states[:, 1:]).unbind(1)

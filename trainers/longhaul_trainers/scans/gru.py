@@ -58,7 +58,9 @@ class _GRUScan(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, output_gradient: Tensor) -> tuple[Tensor, ...]:
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, output_gradient: Tensor
+    ) -> tuple[Tensor, ...]:
         recurrent, gates, candidates, hidden = ctx.saved_tensors
         size = hidden.shape[-1]
         r, z, n = gates.chunk(3, -1)

@@ -61,7 +61,7 @@ class _LSTMScan(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
         ctx: Any, output_gradient: Tensor, last_cell_gradient: Tensor
     ) -> tuple[Tensor, ...]:
         recurrent, gates, hidden, cells = ctx.saved_tensors
