@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ PATIENCE_S = 240.0
 
 # Everything the ledger has acknowledged goes into a plain file, before anybody else hears of it.
 # `kill-after` says when the driver is to be killed: after a number of events, or after the first
-# of a kind, for example `started` or `reported stop`.
+# of a kind, for example `started` or `reported stop`. While there is a file `hold`, no trial moves.
 WITNESS = """
 import json, os, signal, time
 from dataclasses import dataclass
@@ -86,6 +87,8 @@ class SlowLSTM(LSTM):
 
     def forward(self, inputs, state=None):
         time.sleep(self.wait_s)
+        while (HERE / "hold").exists():
+            time.sleep(0.02)
         return super().forward(inputs, state)
 
 
@@ -297,6 +300,16 @@ sys.stdin.read()
     def kill_after(self, when: int | str) -> None:
         """Has the next driver killed right after so many events, or after the first of a kind."""
         (self.plugins / "kill-after").write_text(str(when))
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Meanwhile no trial makes a step."""
+        hold = self.plugins / "hold"
+        hold.touch()
+        try:
+            yield
+        finally:
+            hold.unlink()
 
     def witnessed(self) -> list[dict[str, Any]]:
         """What the ledger has acknowledged, in order; a torn last line is none."""
