@@ -7,7 +7,9 @@ CONSTRAINTS ?= infra/constraints/cpu.txt
 
 BIN := .venv/bin
 PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c $(CONSTRAINTS)
-BENCHMARKS := $(filter-out benchmarks/machine.py,$(wildcard benchmarks/*.py))
+# Those that measure; what they share, or start, is left out.
+BENCHMARKS := $(filter-out \
+  $(patsubst %,benchmarks/%.py,machine process_times overhead_variants),$(wildcard benchmarks/*.py))
 
 .PHONY: help search test test-slow test-gpu test-browser check bench clean
 
