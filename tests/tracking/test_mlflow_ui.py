@@ -31,7 +31,7 @@ CHROMIUM_OPTIONS = [
     "--disable-component-update",
     "--disable-sync",
     "--hide-scrollbars",
-    "--window-size=1600,2600",
+    "--window-size=1600,1300",
 ]
 
 
@@ -91,7 +91,8 @@ def test_serves_on_loopback_and_leaves_nothing_behind(delivered, tracking_uri, n
     ui = Ui(tracking_uri)
     try:
         address = f"http://127.0.0.1:{ui.port}"
-        assert ui.page == f"{address}/#/experiments/{delivered.experiment_id}/runs"
+        page = f"{address}/#/experiments/{delivered.experiment_id}/runs"
+        assert ui.page == f"{page}?workflowType=machine_learning"
         with urllib.request.urlopen(f"{address}/version", timeout=20) as answer:
             assert answer.status == 200
         get = f"{address}/api/2.0/mlflow/experiments/get?experiment_id=1"
@@ -118,7 +119,7 @@ def test_serves_on_loopback_and_leaves_nothing_behind(delivered, tracking_uri, n
 
 
 @pytest.mark.browser
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 def test_pages_show_the_search(delivered, tracking_uri, tmp_path):
     browser = shutil.which("chromium") or shutil.which("google-chrome")
     assert browser, "Chromium is not on the PATH"
@@ -129,19 +130,20 @@ def test_pages_show_the_search(delivered, tracking_uri, tmp_path):
     pictures.mkdir()
     print(f"pictures in {pictures}")
     runs = f"http://127.0.0.1:{ui.port}/#/experiments/1/runs"
+    view = "?workflowType=machine_learning"
     pages = {
-        "experiment": (runs, ["copying", "toy", "matching runs"]),
+        "experiment": (ui.page, ["Model training", "copying", "toy", "matching runs"]),
         "parent": (
-            f"{runs}/{delivered.parent_run_id}",
+            f"{runs}/{delivered.parent_run_id}{view}",
             ["toy", "000 exprnn", "longhaul.spec_sha256", "times the trivial baseline", "Finished"],
         ),
         "child": (
-            f"{runs}/{best.info.run_id}",
+            f"{runs}/{best.info.run_id}{view}",
             ["000 exprnn", "training.optimizer.learning_rate_log10", "valid/over_baseline"],
         ),
         "metrics": (
-            f"{runs}/{best.info.run_id}/model-metrics",
-            ["000 exprnn", "orthogonality_error", "over_baseline", "accuracy"],
+            f"{runs}/{best.info.run_id}/model-metrics{view}",
+            ["000 exprnn", "gradient", "recurrent", "orthogonality_error"],
         ),
     }
     try:
@@ -159,8 +161,8 @@ def test_pages_show_the_search(delivered, tracking_uri, tmp_path):
 
 def _browse(browser: str, address: str, profile: Path, action: str) -> str:
     words = [browser, *CHROMIUM_OPTIONS, f"--user-data-dir={profile}", action]
-    words += ["--virtual-time-budget=100000", address]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=150, check=True)
+    words += ["--virtual-time-budget=200000", address]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=300, check=True)
     return done.stdout
 
 

@@ -29,6 +29,9 @@ from longhaul.tracking.connection import (
 HOST = "127.0.0.1"
 START_S = 120.0
 
+# Otherwise MLflow's pages are those for language models until somebody finds the switch.
+_VIEW = "workflowType=machine_learning"
+
 
 class Server:
     """An MLflow server in a process group of its own.
@@ -162,7 +165,7 @@ def experiment_page(address: str) -> str:
             found = json.load(answer).get("experiments", [])
         for experiment in found:
             if experiment.get("name") != "Default":
-                return f"{address}/#/experiments/{experiment['experiment_id']}/runs"
+                return f"{address}/#/experiments/{experiment['experiment_id']}/runs?{_VIEW}"
     return f"{address}/#/experiments"
 
 
