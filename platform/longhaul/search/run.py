@@ -130,8 +130,14 @@ class SearchRun:
         self._errors[self._by_tune_id[tune_id]] = error
 
     def ended(self, tune_id: str, result: Mapping[str, Any] | None, *, error: bool) -> None:
-        """A trial is over: done, stopped, diverged or failed."""
+        """A trial is over: done, stopped, diverged or failed; or the storage is full.
+
+        In the last case the search ends, and the trial is left to be taken up again.
+        """
         number = self._by_tune_id.pop(tune_id)
+        if result and result.get("full"):
+            self.stop(result["full"])
+            return
         if error or not result:
             self._failed(number)
         elif result["diverged"] is not None:

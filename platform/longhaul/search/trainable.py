@@ -1,5 +1,6 @@
 """The class that Ray Tune runs on a worker; one step of it trains a trial up to its next rung."""
 
+import math
 import os
 import traceback
 from dataclasses import dataclass
@@ -7,7 +8,7 @@ from typing import Any
 
 from ray import tune
 
-from longhaul.ledger import Ledger
+from longhaul.ledger import Ledger, StorageFullError
 from longhaul.search.trial_run import TrialRun
 
 
@@ -62,6 +63,9 @@ class CellTrial(tune.Trainable):
             if self._trial_run is None:
                 self._trial_run = self._start()
             report = self._trial_run.advance()
+        except StorageFullError as error:
+            # Not the trial's fault, and its next try would fare no better.
+            return {"step": 0, "value": math.inf, "done": True, "full": str(error)}
         except Exception:
             self._folder.write_error(traceback.format_exc())
             raise
@@ -70,6 +74,7 @@ class CellTrial(tune.Trainable):
             "value": report.value,
             "done": report.done,
             "diverged": report.diverged,
+            "full": None,
         }
 
     def _begin(self, config: dict[str, Any]) -> None:

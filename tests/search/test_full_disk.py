@@ -1,0 +1,74 @@
+"""A storage that fills up in the middle of a search."""
+
+import os
+import subprocess
+from collections import Counter
+
+import pytest
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(1200)]
+
+TRIALS = 6
+
+
+@pytest.fixture
+def disk(new_project):
+    """A project whose storage is a file system of its own, of few megabytes."""
+    project = new_project()
+    project.storage.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(project.storage)]
+    mounted = subprocess.run(command, capture_output=True, text=True, check=False)
+    if mounted.returncode:
+        pytest.skip(f"this user cannot mount: {mounted.stderr.strip()}")
+    yield project
+    project.close()
+    subprocess.run(["umount", "--lazy", str(project.storage)], check=True)
+
+
+def fill(project, spare):
+    """Takes all space but so many bytes."""
+    ballast = project.storage / "ballast"
+    with ballast.open("wb", buffering=0) as file:
+        try:
+            while True:
+                file.write(bytes(4096))
+        except OSError:
+            pass
+    os.truncate(ballast, ballast.stat().st_size - spare)
+    return ballast
+
+
+# With nothing left no event can be written either; with a little, events can and checkpoints not.
+@pytest.mark.parametrize("spare", [0, 40960])
+def test_a_full_disk_ends_the_search_and_loses_nothing(
+    disk, spare, expected_history, recorded_history
+):
+    cell = {"name": "slow_lstm", "hidden_size": 8, "wait_s": 0.02}
+    cell["forget_bias"] = {"uniform": [0, 3]}
+    driver = disk.start("search", disk.space("full", cell=cell, search={"trials": TRIALS}))
+    disk.await_witness(driver, lambda one: "row" in one)
+    with disk.held():
+        ballast = fill(disk, spare)
+    assert driver.wait() == 1, driver.stderr
+    # By whichever process met it first: the driver, or one that trains.
+    said = [line for line in (driver.stderr + driver.stdout).splitlines() if "no space" in line]
+    assert sum(line.startswith(("error:", "search full: failed")) for line in said) == 1, said
+    assert "Traceback" not in driver.stderr
+    ballast.unlink()
+    disk.check_nothing_is_lost("full")
+    assert "failed" not in Counter(one.state for one in record(disk).trials.values())
+
+    driver = disk.run("resume", "full", "--json")
+    assert driver.popen.returncode == 0, driver.stderr
+    disk.check_nothing_is_lost("full")
+    ledger = disk.ledger("full")
+    assert record(disk).state == "completed"
+    assert sorted(record(disk).trials) == list(range(TRIALS))
+    for number, trial in record(disk).trials.items():
+        assert trial.state in ("completed", "stopped")
+        steps = [step for step, _ in trial.reports]
+        assert recorded_history(ledger, number) == expected_history(trial.config, steps)
+
+
+def record(project):
+    return project.ledger("full").record()
