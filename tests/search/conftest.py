@@ -205,6 +205,7 @@ class Project:
         self.tracking_uri = f"sqlite:///{folder / 'mlflow.db'}"
         self.plugins = folder / "plugins"
         self.drivers: list[Driver] = []
+        self._seen: dict[str, Any] = {}
         shutil.copy(database, folder / "mlflow.db")
         metadata = self.plugins / "witness-1.0.dist-info"
         metadata.mkdir(parents=True)
@@ -329,6 +330,26 @@ sys.stdin.read()
             time.sleep(0.02)
         raise AssertionError(f"not seen in {PATIENCE_S} s\n{driver.stderr}")
 
+    def check_nothing_is_lost(self, name: str) -> None:
+        """What was ever acknowledged, or seen by a reader, is there as it was."""
+        ledger = self.ledger(name)
+        events = {event.sequence: event for event in ledger.events()}
+        rows = {}
+        for number in ledger.trial_numbers():
+            for row in ledger.trial(number).history().to_pylist():
+                rows[number, row["step"]] = row
+        before_events, before_rows = self._seen.get(name, ({}, {}))
+        assert {key: events.get(key) for key in before_events} == before_events
+        assert {key: rows.get(key) for key in before_rows} == before_rows
+        self._seen[name] = events, rows
+        for told in self.witnessed():
+            if "row" in told:
+                assert _as_json(rows[told["trial"], told["row"]["step"]]) == told["row"]
+            else:
+                event = events[told["event"]]
+                assert (event.kind, event.trial) == (told["kind"], told["trial"])
+                assert _as_json(event.data) == told["data"]
+
     def tree(self, folder: Path | None = None) -> dict[str, bytes]:
         """Every file below the storage, with its content."""
         root = folder or self.storage
@@ -396,6 +417,10 @@ def _expected_history(config: dict[str, Any], rungs: list[int]) -> dict[int, dic
 def _recorded_history(ledger: Any, number: int) -> dict[int, dict[str, float]]:
     rows = ledger.trial(number).history().to_pylist()
     return {row.pop("step"): _untimed(row) for row in rows}
+
+
+def _as_json(value: Any) -> Any:
+    return json.loads(json.dumps(value, default=str))
 
 
 def _untimed(row: dict[str, Any]) -> dict[str, Any]:
