@@ -106,7 +106,7 @@ def connect(tracking_uri: str) -> "MlflowClient":
 def locked(path: Path) -> Iterator[None]:
     """Holds the lock that ``path`` stands for; waits for it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as file:
+    with path.open("a", encoding="utf-8") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 

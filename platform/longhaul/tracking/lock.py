@@ -33,7 +33,7 @@ def tracking_lock(ledger: "Ledger") -> Iterator[None]:
     if path is None:  # an object store has no locks; a driver's lease keeps others away there
         yield
         return
-    with path.open("a+") as file:
+    with path.open("a+", encoding="utf-8") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -222,7 +222,7 @@ def _group_lives(group: int) -> bool:
 
 def _in_group(status: Path, group: int) -> bool:
     try:
-        state, _parent, of_group = status.read_text().rpartition(")")[2].split()[:3]
+        state, _parent, of_group = status.read_text(encoding="utf-8").rpartition(")")[2].split()[:3]
     except (OSError, ValueError):
         return False
     return int(of_group) == group and state != "Z"
