@@ -21,7 +21,12 @@ def wait_until(condition: Callable[[], bool], what: str, limit_s: float = 90) ->
         time.sleep(0.1)
 
 
-def test_follows_a_search_and_drains(new_search, tracking_uri, content_of, equals_ledger):
+def test_follows_a_search_and_drains(
+    new_search, tracking_uri, content_of, equals_ledger, tmp_path, monkeypatch
+):
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setenv("TMPDIR", str(scratch))
     search = new_search()
     process = TrackingProcess(str(search.storage), "toy", tracking_uri)
     process.start()
@@ -42,6 +47,7 @@ def test_follows_a_search_and_drains(new_search, tracking_uri, content_of, equal
     process.stop()
     equals_ledger(content_of(tracking_uri), search.ledger)
     assert "WARNING" not in process.log_path.read_text()
+    assert list(scratch.iterdir()) == []
     assert Lag.read(search.ledger.storage).parent_run_id
 
 

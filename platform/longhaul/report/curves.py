@@ -61,7 +61,7 @@ def search_curves(
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10.4, 4.6))
-    figure.subplots_adjust(left=0.075, right=0.985, bottom=0.11, top=0.97)
+    figure.subplots_adjust(left=0.075, right=0.985, bottom=0.11, top=0.91)
     axes = figure.subplots()
     by_cell = colours(record)
     drawn = _chosen(record)
@@ -97,7 +97,7 @@ def search_curves(
     axes.grid(alpha=0.3)
     for cell, colour in by_cell.items():
         axes.plot([], [], color=colour, lw=2, label=cell)
-    axes.legend(frameon=False, loc="lower left")
+    axes.legend(frameon=False, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=6)
     return to_svg(figure, "curves"), len(drawn)
 
 

@@ -4,9 +4,11 @@ import argparse
 import contextlib
 import logging
 import os
+import shutil
 import signal
 import stat
 import sys
+import tempfile
 import threading
 import time
 from types import FrameType
@@ -46,7 +48,12 @@ def main(arguments: list[str] | None = None) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _leave)
     prepare_environment()
-    return _follow(options.storage, options.name, options.tracking_uri, options.with_driver)
+    # One place for everything that is laid out before it is sent, so that `_leave` can remove it.
+    tempfile.tempdir = tempfile.mkdtemp(prefix="longhaul-tracking-")
+    try:
+        return _follow(options.storage, options.name, options.tracking_uri, options.with_driver)
+    finally:
+        _tidy()
 
 
 def _follow(storage_uri: str, name: str, tracking_uri: str, with_driver: bool) -> int:
@@ -119,7 +126,14 @@ def _limit_log() -> None:
 
 def _leave(number: int, _: FrameType | None) -> None:
     # At once: everything here can be cut off at any point, and a hanging request must not delay it.
+    _tidy()
     os._exit(128 + number)
+
+
+def _tidy() -> None:
+    folder, tempfile.tempdir = tempfile.tempdir, None
+    if folder is not None:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":
