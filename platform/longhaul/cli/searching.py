@@ -65,11 +65,13 @@ def _outcome(run: "SearchRun") -> "Outcome":
 def _next(result: "Outcome", place: "Place") -> dict[str, str]:
     """The commands that come next, with the options that are not the defaults."""
     from longhaul.cli.options import DEFAULT_STORAGE, default_tracking_uri
+    from longhaul.redaction import redact
 
     storage = "" if place.storage == DEFAULT_STORAGE else f" --storage {place.storage}"
     tracking = ""
     if "://" not in place.storage and place.tracking_uri != default_tracking_uri(place.storage):
-        tracking = f" --tracking-uri {place.tracking_uri}"
+        # An address may hold a password, and what is printed here ends in logs.
+        tracking = f" --tracking-uri {redact(place.tracking_uri)}"
     commands = {"watch": f"longhaul ui{storage}{tracking}"}
     if result.best is not None:
         commands["reproduce"] = f"longhaul reproduce {result.name}{storage}"
