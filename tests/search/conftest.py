@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 import shutil
 import signal
 import subprocess
@@ -189,7 +190,9 @@ class Driver:
         expected = ("longhaul.tracking", "ray::DashboardAgent", "ray::RuntimeEnvAgent")
         deadline = time.monotonic() + 60
         while True:
-            alive = [one for one in self.started if one.alive]
+            # Read anew: a process gives itself a title while it starts.
+            now = [_process(one.pid) for one in self.started if one.alive]
+            alive = [one for one in now if one is not None]
             left = [one for one in alive if not any(title in one.title for title in expected)]
             if not left or time.monotonic() > deadline:
                 return left
@@ -204,6 +207,7 @@ class Project:
         self.storage = folder / "longhaul-runs"
         self.tracking_uri = f"sqlite:///{folder / 'mlflow.db'}"
         self.plugins = folder / "plugins"
+        self.token = ""
         self.drivers: list[Driver] = []
         self._seen: dict[str, Any] = {}
         shutil.copy(database, folder / "mlflow.db")
@@ -261,6 +265,7 @@ started = ray.init(address="local", num_cpus={cpus}, include_dashboard=False)
 print(started.address_info["gcs_address"], flush=True)
 sys.stdin.read()
 """
+        self.token = secrets.token_hex(32)
         words = [sys.executable, "-P", "-c", code]
         environment = self.environment() | {"RAY_USAGE_STATS_ENABLED": "0"}
         output, errors = self.folder / "cluster.out", self.folder / "cluster.err"
@@ -286,7 +291,10 @@ sys.stdin.read()
         """That of this process, without what would lead elsewhere, and with the plug-in."""
         ours = {k: v for k, v in os.environ.items() if not k.startswith(("LONGHAUL_", "MLFLOW_"))}
         path = [str(self.plugins), *filter(None, [os.environ.get("PYTHONPATH")])]
-        return ours | {"PYTHONPATH": os.pathsep.join(path), "OMP_NUM_THREADS": "1"}
+        ours |= {"PYTHONPATH": os.pathsep.join(path), "OMP_NUM_THREADS": "1"}
+        if self.token:  # of the cluster, which lets in nobody else
+            ours |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": self.token}
+        return ours
 
     def run(self, *words: str, **environment: str) -> Driver:
         driver = self.start(*words, **environment)
