@@ -27,6 +27,9 @@ def _text(ledger: "Ledger", record: "SearchRecord", shown: int) -> str:
         best = ranked[0]
         baseline = summary.trivial_baseline(ledger.trial(best.number))
         lines += [
+            # Before the table, of which MLflow shows the first lines until somebody asks for more.
+            f"Reproduce the best: `{summary.reproduce_command(ledger)}`",
+            "",
             "| trial | cell | best validation loss | times the trivial baseline | steps |",
             "|---:|---|---:|---:|---:|",
         ]
@@ -38,12 +41,7 @@ def _text(ledger: "Ledger", record: "SearchRecord", shown: int) -> str:
             )
         lines += [
             "",
-            "Selected by validation among the trials that ran all their steps. "
-            "Train the best one again and compare:",
-            "",
-            "```",
-            summary.reproduce_command(ledger),
-            "```",
+            "Selected by validation among the trials that ran all their steps.",
         ]
     if record.steps_saved:
         lines += ["", f"Early stopping saved {record.steps_saved:,} training steps."]
