@@ -205,17 +205,21 @@ class Project:
     def __init__(self, folder: Path, database: Path) -> None:
         self.folder = folder
         self.storage = folder / "longhaul-runs"
-        self.tracking_uri = f"sqlite:///{folder / 'mlflow.db'}"
         self.plugins = folder / "plugins"
         self.token = ""
         self.drivers: list[Driver] = []
         self._seen: dict[str, Any] = {}
-        shutil.copy(database, folder / "mlflow.db")
+        self._database = database
+        self.tracking_uri = self.new_tracking_uri("mlflow")
         metadata = self.plugins / "witness-1.0.dist-info"
         metadata.mkdir(parents=True)
         (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: witness\nVersion: 1.0\n")
         (metadata / "entry_points.txt").write_text(ENTRY_POINTS)
         (self.plugins / "witness.py").write_text(WITNESS)
+
+    def new_tracking_uri(self, name: str) -> str:
+        """A database for MLflow that holds nothing yet."""
+        return f"sqlite:///{shutil.copy(self._database, self.folder / f'{name}.db')}"
 
     def space(self, name: str, **sections: Any) -> str:
         """Writes a tiny space; ``training`` and ``search`` are added to the usual settings."""
