@@ -166,6 +166,21 @@ def test_resources_that_do_not_exist_are_refused_before_anything_is_created(proj
     assert project.tree(project.folder) == before
 
 
+def test_what_a_joined_search_may_change_is_taken_from_the_command(
+    project, first, copied, monkeypatch
+):
+    asked = []
+
+    def stop_here(spec, *_):
+        asked.append(spec)
+        raise RuntimeError("far enough")
+
+    monkeypatch.setattr("longhaul.search.driver.SearchRun", stop_here)
+    words = ("search", project.folder / "tiny.yaml", "--storage", copied)
+    invoke(*words, "--set", "resources.cpus=0.5", "--set", "search.retries=7", status=1)
+    assert (asked[0].resources.cpus, asked[0].search.retries) == (0.5, 7)
+
+
 @pytest.mark.parametrize("words", [("resume", "tyni"), ("reproduce", "tyni")])
 def test_a_misspelt_search_is_answered_with_the_nearest(project, first, words):
     refused = invoke(*words, "--storage", project.storage, status=2)

@@ -1,4 +1,4 @@
-"""A driver that dies, or a storage that fills up, between a decision and the end it decides on."""
+"""What a driver that died, or was interrupted, leaves to the next one."""
 
 import math
 
@@ -25,6 +25,15 @@ def ledger(tmp_path):
 def opened(ledger, writer):
     spec = SearchSpec.from_text(ledger.spec_text(), "spec.yaml", name="s")
     return SearchRun(spec, ledger, writer, spec.search.trials)
+
+
+def test_a_search_that_was_extended_and_interrupted_stays_extended(ledger):
+    spec = SearchSpec.from_text(SPACE, "space.yaml", name="s")
+    for given, expected in ((None, 3), (5, 5), (None, 5), (4, 4), (None, 4)):
+        with ledger.acquire() as writer:
+            run = SearchRun(spec, ledger, writer, given)
+            assert (run.trials, run.remaining) == (expected, expected)
+            writer.append("opened", trials=run.trials)
 
 
 def result(step, value):

@@ -58,7 +58,7 @@ def search_command(
     spec = SearchSpec.load(space, (*changes, *given), name)
     ledger = _ledger(spec, storage, address)
     overrides = {"trials": spec.search.trials, "parallel": spec.search.parallel}
-    run_and_report(ledger, Place(storage, tracking_uri, address), overrides, as_json)
+    run_and_report(ledger, Place(storage, tracking_uri, address), overrides, as_json, spec)
 
 
 def _ledger(spec: "SearchSpec", storage: str, address: str | None) -> "Ledger":

@@ -16,12 +16,17 @@ if TYPE_CHECKING:
     from longhaul.search.driver import Place
     from longhaul.search.outcome import Outcome
     from longhaul.search.run import SearchRun
+    from longhaul.spec.search_spec import SearchSpec
 
 INTERRUPTED_STATUS = 130
 
 
 def run_and_report(
-    ledger: "Ledger", place: "Place", overrides: dict[str, Any], as_json: bool
+    ledger: "Ledger",
+    place: "Place",
+    overrides: dict[str, Any],
+    as_json: bool,
+    wanted: "SearchSpec | None" = None,
 ) -> None:
     """Runs a search and prints how it ended.
 
@@ -36,7 +41,7 @@ def run_and_report(
         TerminalView(progress_console()) if sys.stderr.isatty() else PlainView(say)
     )
     try:
-        run = run_search(ledger, place, view, overrides)
+        run = run_search(ledger, place, view, overrides, wanted)
     finally:
         view.close()
     result = _outcome(run)

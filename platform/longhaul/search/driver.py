@@ -51,7 +51,13 @@ class View(Protocol):
         """Called a few times a second."""
 
 
-def run_search(ledger: Ledger, place: Place, view: View, overrides: dict[str, Any]) -> SearchRun:
+def run_search(
+    ledger: Ledger,
+    place: Place,
+    view: View,
+    overrides: dict[str, Any],
+    wanted: SearchSpec | None = None,
+) -> SearchRun:
     """Runs a search until it is complete, cannot go on, or is interrupted.
 
     Args:
@@ -59,6 +65,8 @@ def run_search(ledger: Ledger, place: Place, view: View, overrides: dict[str, An
         place: where to compute and track.
         view: shows progress.
         overrides: ``trials`` and ``parallel`` where they are to differ from the specification's.
+        wanted: a specification with the same hash as the ledger's, from which everything else that
+            may change is taken: resources, retries, the tolerance of failures.
 
     Returns:
         The run; its ``stop_reason`` is None when all trials are through, ``interrupted``, or says
@@ -68,13 +76,14 @@ def run_search(ledger: Ledger, place: Place, view: View, overrides: dict[str, An
         RequestError: the resources do not exist, or another process owns the search.
         LonghaulError: the search broke off.
     """
-    spec = SearchSpec.from_text(ledger.spec_text(), f"{ledger.name}/spec.yaml", name=ledger.name)
-    trials = overrides.get("trials") or spec.search.trials
+    spec = wanted or SearchSpec.from_text(
+        ledger.spec_text(), f"{ledger.name}/spec.yaml", name=ledger.name
+    )
     with ledger.acquire() as writer:
-        run = SearchRun(spec, ledger, writer, trials)
+        run = SearchRun(spec, ledger, writer, overrides.get("trials"))
         if run.remaining == 0:
             return run
-        writer.append(EventKind.OPENED, trials=trials, resumed=bool(run.record.trials))
+        writer.append(EventKind.OPENED, trials=run.trials, resumed=bool(run.record.trials))
         tracking = TrackingProcess(place.storage, ledger.name, place.tracking_uri)
         tracking.start()
 

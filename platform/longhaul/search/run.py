@@ -32,19 +32,25 @@ class SearchRun:
         spec: what is searched.
         ledger: the search's ledger.
         writer: its writer, held by this process.
-        trials: how many trials the search has in all.
+        trials: how many trials the search has in all; None for as many as it was opened for last,
+            so that a search that was extended and interrupted stays extended.
     """
 
-    def __init__(self, spec: SearchSpec, ledger: Ledger, writer: LedgerWriter, trials: int) -> None:
+    def __init__(
+        self, spec: SearchSpec, ledger: Ledger, writer: LedgerWriter, trials: int | None = None
+    ) -> None:
         self.spec = spec
         self.ledger = ledger
         self._writer = writer
-        self.trials = trials
         self.max_steps = spec.max_steps
         self._fold = Fold(ledger.name)
         events = ledger.events()
+        last = spec.search.trials
         for event in events:
             self._fold.apply(event)
+            if event.kind is EventKind.OPENED:
+                last = event.data.get("trials", last)
+        self.trials = trials or last
         self._study = Study(spec)
         self._study.rebuild(events)
         self._by_tune_id: dict[str, int] = {}
