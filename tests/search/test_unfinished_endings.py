@@ -3,8 +3,11 @@
 import math
 
 import pytest
+from ray.tune import TuneError
 
-from longhaul.ledger import Ledger
+from longhaul.errors import LonghaulError
+from longhaul.ledger import Ledger, StorageFullError
+from longhaul.search.driver import _tune
 from longhaul.search.run import SearchRun
 from longhaul.spec.search_spec import SearchSpec
 
@@ -88,3 +91,15 @@ def test_a_full_storage_ends_the_search_and_leaves_the_trial_open(ledger):
     assert [one.state for one in record.trials.values()] == ["suggested"] * 2
     with ledger.acquire() as writer:
         assert opened(ledger, writer).remaining == 3
+
+
+def test_what_the_ledger_says_is_shown_as_it_was_though_tune_makes_a_text_of_it():
+    class Tuner:
+        def fit(self):
+            try:
+                raise StorageFullError("no space left on ...")
+            except StorageFullError:
+                raise TuneError("Traceback ...")  # noqa: B904 - as Tune does
+
+    with pytest.raises(LonghaulError, match="^no space left on ...$"):
+        _tune(lambda scratch: Tuner(), lambda: None)

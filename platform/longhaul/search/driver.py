@@ -263,8 +263,12 @@ def _tune(tuner: Callable[[str], Any], tick: Callable[[], None]) -> None:
         tick()
     if not errors:
         return
-    if isinstance(errors[0], LonghaulError):
-        raise errors[0]
+    # Tune makes one text of what its callbacks raise, with the traceback in it.
+    cause: BaseException | None = errors[0]
+    while cause is not None:
+        if isinstance(cause, LonghaulError):
+            raise cause
+        cause = cause.__cause__ or cause.__context__
     raise LonghaulError(
         f"the search broke off: {type(errors[0]).__name__}: {errors[0]}; all that was reported is "
         "in the ledger, `longhaul resume` goes on from there"
