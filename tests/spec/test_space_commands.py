@@ -50,7 +50,7 @@ def test_check_for_people(run):
         "0.03, 0.3",
         "cell = exprnn",
         "19,785",
-        "compared at 75, 225, 600",
+        "compared at 200, 600",
         "0.1733",
         "skew_init:",
     ):
