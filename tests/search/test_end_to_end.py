@@ -253,8 +253,9 @@ def others(new_project, first):
     lstm = {"name": "lstm", "hidden_size": 8, "forget_bias": {"uniform": [0, 3]}}
     explosive = {"name": "sgd", "learning_rate": {"loguniform": [1e29, 1e30]}}
     full = {"scheduler": "full", "sampler": "random"}
-    project.space("mixed", cell={"choice": [lstm, broken]}, search={"trials": 5, "seed": 2} | full)
-    project.space("hopeless", cell=broken, search={"trials": 5, "max_failed_trials": 2} | full)
+    project.space("mixed", cell={"choice": [lstm, broken]}, search={"trials": 3, "seed": 2} | full)
+    hopeless = {"trials": 5, "max_failed_trials": 2, "retries": 0}
+    project.space("hopeless", cell=broken, search=hopeless | full)
     project.space("explosive", training={"optimizer": explosive}, search={"trials": 2} | full)
     shutil.copytree(first.folder / "longhaul-runs" / "tiny", project.storage / "tiny")
     address = project.start_cluster(cpus=4)
