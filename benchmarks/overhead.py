@@ -22,7 +22,7 @@ from machine import machine_table
 from overhead_variants import RUNGS
 from process_times import run_sampled
 
-ROUNDS = 5
+ROUNDS = 2
 PARALLEL = 2
 VARIANTS = ("longhaul", "plain", "plain-fast")
 FOLDER = Path(__file__).parent
@@ -62,8 +62,8 @@ class Workload:
 
 
 WORKLOADS = {
-    "trivial": Workload("Trials that train almost nothing", 24, 5, 8, 6, 20, 20),
-    "real": Workload("Trials of copying over 100 steps, 64 units", 8, 100, 64, 60, 500, 1000),
+    "trivial": Workload("Trials that train almost nothing", 12, 5, 8, 6, 20, 20),
+    "real": Workload("Trials of copying over 100 steps, 64 units", 6, 100, 64, 60, 500, 1000),
 }
 SMALL = {"small": Workload("Too small to mean anything", 3, 5, 8, 6, 20, 20)}
 
