@@ -7,10 +7,9 @@ import torch
 from torch.nn.utils.parametrizations import orthogonal
 
 from longhaul_trainers.initialisation import glorot_uniform, haar_orthogonal
-from longhaul_trainers.matrices.base import RecurrentSettings
 from longhaul_trainers.matrices.cayley import CayleyMatrix, CayleySettings
 from longhaul_trainers.matrices.exponential import ExponentialMatrix
-from longhaul_trainers.matrices.free import FreeMatrix, draw_recurrent
+from longhaul_trainers.matrices.free import FreeMatrix, FreeSettings, draw_recurrent
 from longhaul_trainers.matrices.skew import SkewSettings, SkewSymmetric
 from longhaul_trainers.matrices.skew_exponential import skew_exponential
 from longhaul_trainers.matrices.skew_init import draw_block_angles, draw_skew
@@ -195,19 +194,19 @@ def test_groups():
     assert group.optimizer == "adam"
     assert not group.decay
     assert group.learning_rate_ratio.tolist() == pytest.approx([0.1, 0.3])
-    free = FreeMatrix(4, [RecurrentSettings()], [torch.eye(4)])
+    free = FreeMatrix(4, [FreeSettings()], generators(1))
     (group,) = free.parameter_groups()
     assert group.decay
     assert group.optimizer is None
     assert group.learning_rate_ratio.tolist() == [1.0]
-    with pytest.raises(ValueError, match="size 5"):
-        FreeMatrix(5, [RecurrentSettings()], [torch.eye(4)])
 
 
 def test_diagnostics_of_known_matrices():
     nilpotent = torch.tensor([[0.0, 3.0], [0.0, 0.0]])
     broken = torch.full((2, 2), math.inf)
-    free = FreeMatrix(2, [RecurrentSettings()] * 3, [2 * torch.eye(2), nilpotent, broken])
+    free = FreeMatrix(2, [FreeSettings()] * 3, generators(3))
+    with torch.no_grad():
+        free.weight.copy_(torch.stack([2 * torch.eye(2), nilpotent, broken]))
     found = {name: one.tolist() for name, one in free.diagnostics().items()}
     assert found["orthogonality_error"][:2] == pytest.approx([3 * math.sqrt(2), math.sqrt(1 + 64)])
     assert found["spectral_radius"][:2] == pytest.approx([2, 0])

@@ -79,6 +79,16 @@ CELLS = Catalogue(
     group="longhaul.cells",
 )
 
+MATRICES = Catalogue(
+    "recurrent matrix",
+    {
+        "cayley": "longhaul_trainers.matrices.cayley:CayleyMatrix",
+        "exponential": "longhaul_trainers.matrices.exponential:ExponentialMatrix",
+        "free": "longhaul_trainers.matrices.free:FreeMatrix",
+    },
+    group="longhaul.matrices",
+)
+
 TASKS = Catalogue(
     "task",
     {
@@ -114,3 +124,6 @@ OPTIMIZERS = Catalogue(
         }.items()
     },
 )
+
+MANIFOLD_OPTIMIZERS = Catalogue("optimizer on a manifold", {})
+"""Steps that keep a constraint, which a recurrent matrix asks for; no trial can name them."""

@@ -21,6 +21,11 @@ def glorot_uniform(rows: int, columns: int, generator: torch.Generator) -> Tenso
     return uniform(-bound, bound, rows, columns, generator=generator)
 
 
+def glorot_normal(rows: int, columns: int, generator: torch.Generator) -> Tensor:
+    """Entries normal with variance 2 / (rows + columns), shape (rows, columns)."""
+    return math.sqrt(2 / (rows + columns)) * torch.randn(rows, columns, generator=generator)
+
+
 def haar_orthogonal(size: int, generator: torch.Generator) -> Tensor:
     """An orthogonal matrix (size, size) from the Haar measure.
 

@@ -3,8 +3,8 @@
 Dimensions: P slots, N rows (a batch, or all steps of a batch), H hidden units.
 
 A nonlinearity is written three times: differentiable, in place for the forward scan, and as a
-derivative *in terms of its own output* for the backward scan, so that a scan keeps one tensor a
-step instead of two.
+`Pullback` for the backward scan. Wherever phi' can be told from phi(z), the scan keeps phi(z)
+alone: one tensor a step instead of two.
 """
 
 from abc import ABC, abstractmethod
@@ -20,8 +20,29 @@ from longhaul_trainers.settings import Settings, setting
 from longhaul_trainers.slots import slot_vector, stack_slots
 
 
+class Pullback(ABC):
+    """A nonlinearity's backward pass over one scan of T steps."""
+
+    @abstractmethod
+    def step(self, index: int, gradient: Tensor) -> None:
+        """Turns, in place, the loss's gradient by phi(z) of one step into that by z.
+
+        Args:
+            index: the step, counted from 0; called from the last to the first.
+            gradient: shape (P, B, H).
+        """
+
+    def parameter_gradients(self, gradients: Tensor) -> tuple[Tensor, ...]:
+        """Gradients of the parameters, in the order of ``parameters()``, after the last step.
+
+        Args:
+            gradients: the loss's gradient by z of all steps, shape (P, N, H), N = T B.
+        """
+        return ()
+
+
 class Nonlinearity(nn.Module, ABC):
-    """An elementwise function of a pack, possibly with parameters of shape (P, H).
+    """A function of a pack, of each row alone, possibly with parameters of shape (P, H).
 
     Args:
         hidden_size: H.
@@ -32,6 +53,8 @@ class Nonlinearity(nn.Module, ABC):
     settings_type: ClassVar[type[Settings]]
     formula: ClassVar[str]
     """phi(z) as plain text."""
+    keeps_inputs: ClassVar[bool] = False
+    """Whether the backward pass needs z; otherwise it gets phi(z)."""
 
     def __init__(
         self,
@@ -58,20 +81,23 @@ class Nonlinearity(nn.Module, ABC):
         """
 
     @abstractmethod
-    def derivative(self, outputs: Tensor) -> Tensor:
-        """phi'(z), shape (P, N, H), given phi(z)."""
-
-    def parameter_gradients(
-        self, preactivation_gradient: Tensor, outputs: Tensor
-    ) -> tuple[Tensor, ...]:
-        """Gradients of the parameters, in the order of ``parameters()``.
+    def pullback(self, kept: Tensor) -> Pullback:
+        """The backward pass of one scan.
 
         Args:
-            preactivation_gradient: the loss's gradient by z, shape (P, N, H), the factor phi'(z)
-                included.
-            outputs: phi(z), shape (P, N, H).
+            kept: phi(z) of all steps, or z with ``keeps_inputs``, shape (P, T, B, H); a view whose
+                slots are not adjacent.
         """
-        return ()
+
+
+class _Elementwise(Pullback):
+    """The backward pass of a function of each number alone, from all its derivatives phi'(z)."""
+
+    def __init__(self, derivative: Tensor) -> None:
+        self._slopes = derivative.unbind(1)
+
+    def step(self, index: int, gradient: Tensor) -> None:
+        gradient.mul_(self._slopes[index])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,8 +120,8 @@ class Tanh(Nonlinearity):
     def in_place(self) -> Callable[[Tensor], object]:
         return Tensor.tanh_
 
-    def derivative(self, outputs: Tensor) -> Tensor:
-        return 1 - outputs * outputs
+    def pullback(self, kept: Tensor) -> Pullback:
+        return _Elementwise(1 - kept * kept)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,8 +144,8 @@ class ReLU(Nonlinearity):
     def in_place(self) -> Callable[[Tensor], object]:
         return Tensor.relu_
 
-    def derivative(self, outputs: Tensor) -> Tensor:
-        return (outputs > 0).to(outputs.dtype)
+    def pullback(self, kept: Tensor) -> Pullback:
+        return _Elementwise((kept > 0).to(kept.dtype))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,8 +168,13 @@ class Identity(Nonlinearity):
     def in_place(self) -> Callable[[Tensor], object]:
         return _leave
 
-    def derivative(self, outputs: Tensor) -> Tensor:
-        return torch.ones_like(outputs)
+    def pullback(self, kept: Tensor) -> Pullback:
+        return _Unchanged()
+
+
+class _Unchanged(Pullback):
+    def step(self, index: int, gradient: Tensor) -> None:
+        """The derivative is 1."""
 
 
 def _leave(preactivation: Tensor) -> None:
@@ -186,8 +217,9 @@ class LeakyReLU(Nonlinearity):
 
         return apply
 
-    def derivative(self, outputs: Tensor) -> Tensor:
-        return torch.where(outputs > 0, torch.ones_like(self.slope), self.slope)
+    def pullback(self, kept: Tensor) -> Pullback:
+        slope = self.slope.unsqueeze(1)
+        return _Elementwise(torch.where(kept > 0, torch.ones_like(slope), slope))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -264,12 +296,16 @@ class ModReLU(Nonlinearity):
 
         return apply
 
-    def derivative(self, outputs: Tensor) -> Tensor:
-        return (outputs != 0).to(outputs.dtype)
+    def pullback(self, kept: Tensor) -> Pullback:
+        return _ModReLUPullback(kept)
 
-    def parameter_gradients(
-        self, preactivation_gradient: Tensor, outputs: Tensor
-    ) -> tuple[Tensor, ...]:
+
+class _ModReLUPullback(_Elementwise):
+    def __init__(self, outputs: Tensor) -> None:
+        super().__init__((outputs != 0).to(outputs.dtype))
+        self._outputs = outputs
+
+    def parameter_gradients(self, gradients: Tensor) -> tuple[Tensor, ...]:
         # Slot by slot: the order in which one sum over the pack adds up depends on P.
-        pairs = zip(preactivation_gradient, outputs, strict=True)
+        pairs = zip(gradients, self._outputs.flatten(1, 2), strict=True)
         return (torch.stack([(gradient * output.sign()).sum(0) for gradient, output in pairs]),)

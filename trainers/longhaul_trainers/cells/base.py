@@ -1,7 +1,7 @@
 """What every cell is."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -12,7 +12,7 @@ from longhaul_trainers.parameter_groups import ParameterGroup
 from longhaul_trainers.settings import Settings, setting
 
 State = tuple[Tensor, ...]
-"""A cell's state between two scans, each tensor of shape (P, B, H)."""
+"""A cell's state between two scans, each tensor of shape (P, B, ...)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +20,12 @@ class CellSettings(Settings):
     """What every cell has."""
 
     hidden_size: int = setting(128, ge=1, structural=True, help="number of hidden units H")
+    parameters: int | None = setting(
+        None,
+        ge=1,
+        structural=True,
+        help="trainable parameters, readout included, instead of hidden_size: takes the nearest",
+    )
 
 
 class Cell(nn.Module, ABC):
@@ -30,7 +36,8 @@ class Cell(nn.Module, ABC):
         slots: the settings of each of the P slots, of equal structure.
         generators: one CPU generator a slot, from which that slot's parameters are drawn.
 
-    A subclass sets ``settings_type`` and ``equations`` and may set ``reference``.
+    A subclass sets the class attributes below. They are what listings and documents show, and
+    tests hold them against the code.
     """
 
     settings_type: ClassVar[type[CellSettings]]
@@ -38,6 +45,16 @@ class Cell(nn.Module, ABC):
     """The equations as plain text, one a line."""
     reference: ClassVar[str] = ""
     """Authors, title, venue, arXiv number."""
+    bibtex: ClassVar[str] = ""
+    """The entry to cite, complete."""
+    differs: ClassVar[str] = ""
+    """What differs from the paper or from its authors' program; empty where nothing does."""
+    count_formula: ClassVar[str] = ""
+    """Trainable parameters of cell alone under default settings, as an arithmetic expression (also
+    Python's) in n, the hidden size, m, the input size, and names of settings."""
+    search_ranges: ClassVar[Mapping[str, str]] = {}
+    """Where to search: a setting (or ``training.optimizer.learning_rate``) and its hole as a space
+    writes it, for example ``{loguniform: [0.01, 1]}``; the authors' ranges where they are known."""
 
     def __init__(
         self,
@@ -48,14 +65,20 @@ class Cell(nn.Module, ABC):
         super().__init__()
         if len(slots) != len(generators):
             raise ValueError(f"{len(slots)} slots but {len(generators)} generators")
+        self.slots = tuple(slots)
         self.input_size = input_size
         self.hidden_size = slots[0].hidden_size
         self.pack_size = len(slots)
 
     @property
     def output_size(self) -> int:
+        """Size of one output vector."""
+        return self.output_size_for(self.slots[0])
+
+    @classmethod
+    def output_size_for(cls, settings: CellSettings) -> int:
         """Size of one output vector, the hidden size unless a cell says otherwise."""
-        return self.hidden_size
+        return settings.hidden_size
 
     @classmethod
     @abstractmethod
@@ -71,8 +94,12 @@ class Cell(nn.Module, ABC):
             state: where to start; None for the cell's own initial state.
 
         Returns:
-            The outputs of all steps, shape (T, P, B, H), and the state after the last.
+            The outputs of all steps, shape (T, P, B, O), and the state after the last.
         """
+
+    def zero_state(self, inputs: Tensor, *sizes: int) -> State:
+        """Zeros (P, B, size), one tensor for each size, for inputs (T, P, B, I)."""
+        return tuple(inputs.new_zeros(self.pack_size, inputs.shape[2], size) for size in sizes)
 
     @abstractmethod
     def parameter_groups(self) -> list[ParameterGroup]:

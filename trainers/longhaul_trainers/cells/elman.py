@@ -1,21 +1,23 @@
 """What the cells h' = phi(W h + V x + b) share."""
 
+import math
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Generic, TypeVar
+from typing import ClassVar, Generic, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from longhaul_trainers.catalogue import NONLINEARITIES
 from longhaul_trainers.cells.base import Cell, CellSettings, State
+from longhaul_trainers.initialisation import uniform
 from longhaul_trainers.matrices.base import RecurrentMatrix, RecurrentSettings
 from longhaul_trainers.nonlinearities import Nonlinearity, TanhSettings
 from longhaul_trainers.parameter_groups import ParameterGroup
 from longhaul_trainers.scans.elman import elman_scan
 from longhaul_trainers.scans.inputs import hoisted_input_product
-from longhaul_trainers.settings import Settings, component
+from longhaul_trainers.settings import Settings, component, setting
 from longhaul_trainers.slots import stack_slots
 
 
@@ -24,21 +26,28 @@ class ElmanSettings(CellSettings, RecurrentSettings):
     """What every Elman cell has."""
 
     nonlinearity: Settings = component(NONLINEARITIES, TanhSettings(), help="phi")
+    initial_state: Literal["zero", "learned"] = setting(
+        "zero", structural=True, help="h0: 0, or a parameter that starts uniform on ±sqrt(3 / 2n)"
+    )
 
 
 S = TypeVar("S", bound=ElmanSettings)
 
 
 class ElmanCell(Cell, Generic[S]):
-    """An Elman cell: one recurrent matrix, one nonlinearity, h0 = 0.
+    """An Elman cell: one recurrent matrix, one nonlinearity.
 
     The outputs are the hidden states; the carried state is ``(h,)``. A subclass says how W and V
-    are made and whether there is a bias b (which starts at 0) besides the nonlinearity's own.
+    are made and whether there is a bias b (which starts at 0) besides the nonlinearity's own. With
+    a complex recurrent matrix, h, V and b hold the real parts of all units, then the imaginary
+    ones: N = 2H rows.
 
-    A slot's generator is drawn from in this order: W, V, nonlinearity.
+    A slot's generator is drawn from in this order: W, V, nonlinearity, h0.
     """
 
     has_bias: ClassVar[bool]
+    matrix_type: ClassVar[type[RecurrentMatrix]]
+    """What W is; the slots' settings derive from its settings."""
 
     def __init__(
         self,
@@ -48,62 +57,76 @@ class ElmanCell(Cell, Generic[S]):
     ) -> None:
         super().__init__(input_size, slots, generators)
         self.recurrent = self.make_recurrent(slots, generators)
+        size = self.output_size
 
         def draw(slot: S, generator: torch.Generator) -> Tensor:
-            return self.draw_input_weight(self.hidden_size, input_size, generator)
+            return self.draw_input_weight(size, input_size, generator)
 
         self.input_weight = stack_slots(slots, generators, draw)
         self.bias = None
         if self.has_bias:
-            self.bias = nn.Parameter(torch.zeros(len(slots), self.hidden_size))
+            self.bias = nn.Parameter(torch.zeros(len(slots), size))
         nonlinearity: type[Nonlinearity] = NONLINEARITIES.get(slots[0].nonlinearity.name)
-        self.nonlinearity = nonlinearity(
-            self.hidden_size, [slot.nonlinearity for slot in slots], generators
-        )
+        self.nonlinearity = nonlinearity(size, [slot.nonlinearity for slot in slots], generators)
+        self.initial = None
+        if slots[0].initial_state == "learned":
+            bound = math.sqrt(3 / (2 * self.hidden_size))
+            self.initial = stack_slots(
+                slots, generators, lambda _, drawn: uniform(-bound, bound, size, generator=drawn)
+            )
 
     @classmethod
-    @abstractmethod
     def make_recurrent(
         cls, slots: Sequence[S], generators: Sequence[torch.Generator]
     ) -> RecurrentMatrix:
         """The recurrent matrices of the pack."""
+        return cls.matrix_type(slots[0].hidden_size, slots, generators)
 
     @staticmethod
     @abstractmethod
-    def draw_input_weight(hidden_size: int, input_size: int, generator: torch.Generator) -> Tensor:
-        """One slot's initial V, shape (H, I)."""
+    def draw_input_weight(rows: int, input_size: int, generator: torch.Generator) -> Tensor:
+        """One slot's initial V, shape (N, I)."""
 
-    @staticmethod
-    @abstractmethod
-    def recurrent_parameter_count(hidden_size: int) -> int:
+    @classmethod
+    def recurrent_parameter_count(cls, settings: S) -> int:
         """Number of free parameters of one slot's W."""
+        return cls.matrix_type.parameter_count(settings.hidden_size, settings)
+
+    @classmethod
+    def output_size_for(cls, settings: CellSettings) -> int:
+        return cls.matrix_type.state_size(settings.hidden_size)
 
     @classmethod
     def parameter_count(cls, input_size: int, settings: CellSettings) -> int:
         if not isinstance(settings, ElmanSettings):
             raise TypeError(f"expected settings of an Elman cell, found {settings!r}")
-        size = settings.hidden_size
+        size = cls.output_size_for(settings)
         nonlinearity: type[Nonlinearity] = NONLINEARITIES.get(settings.nonlinearity.name)
         return (
-            cls.recurrent_parameter_count(size)
+            cls.recurrent_parameter_count(settings)  # type: ignore[arg-type]
             + size * input_size
             + size * cls.has_bias
             + nonlinearity.parameter_count(size)
+            + size * (settings.initial_state == "learned")
         )
 
     def forward(self, inputs: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        if state is None:
-            initial = inputs.new_zeros(self.pack_size, inputs.shape[2], self.hidden_size)
-        else:
-            (initial,) = state
+        (initial,) = self.first_state(inputs) if state is None else state
         products = hoisted_input_product(inputs, self.input_weight, self.bias)
         hidden = elman_scan(self.recurrent.matrix(), products, initial, self.nonlinearity)
         return hidden, (hidden[-1],)
 
+    def first_state(self, inputs: Tensor) -> State:
+        """h0 of every sequence, shape (P, B, N), for inputs (T, P, B, I)."""
+        if self.initial is None:
+            return self.zero_state(inputs, self.output_size)
+        # slot by slot: the sum over the batch in the backward pass must not depend on P
+        repeated = [one.expand(inputs.shape[2], -1) for one in self.initial.unbind()]
+        return (torch.stack(repeated),)
+
     def parameter_groups(self) -> list[ParameterGroup]:
         main = [self.input_weight, *self.nonlinearity.parameters()]
-        if self.bias is not None:
-            main.append(self.bias)
+        main += [one for one in (self.bias, self.initial) if one is not None]
         ratio = torch.ones(self.pack_size)
         return [*self.recurrent.parameter_groups(), ParameterGroup("main", tuple(main), ratio)]
 

@@ -1,7 +1,6 @@
 """expRNN: an orthogonal recurrent matrix through the matrix exponential."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, final
 
@@ -11,7 +10,7 @@ from torch import Tensor
 from longhaul_trainers.catalogue import NONLINEARITIES
 from longhaul_trainers.cells.elman import ElmanCell, ElmanSettings
 from longhaul_trainers.matrices.exponential import ExponentialMatrix
-from longhaul_trainers.matrices.skew import SkewSettings, SkewSymmetric
+from longhaul_trainers.matrices.skew import SkewSettings
 from longhaul_trainers.nonlinearities import ModReLUSettings
 from longhaul_trainers.settings import Settings, component
 
@@ -39,18 +38,9 @@ class ExpRNN(ElmanCell[ExpRNNSettings]):
         'Simple Parametrization of the Orthogonal and Unitary Group", ICML 2019, arXiv:1901.08428'
     )
     has_bias = False
-
-    @classmethod
-    def make_recurrent(
-        cls, slots: Sequence[ExpRNNSettings], generators: Sequence[torch.Generator]
-    ) -> ExponentialMatrix:
-        return ExponentialMatrix(slots[0].hidden_size, slots, generators)
+    matrix_type = ExponentialMatrix
 
     @staticmethod
-    def draw_input_weight(hidden_size: int, input_size: int, generator: torch.Generator) -> Tensor:
+    def draw_input_weight(rows: int, input_size: int, generator: torch.Generator) -> Tensor:
         deviation = math.sqrt(2 / input_size)
-        return deviation * torch.randn(hidden_size, input_size, generator=generator)
-
-    @staticmethod
-    def recurrent_parameter_count(hidden_size: int) -> int:
-        return SkewSymmetric.parameter_count(hidden_size)
+        return deviation * torch.randn(rows, input_size, generator=generator)

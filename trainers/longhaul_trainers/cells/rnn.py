@@ -10,18 +10,16 @@ from torch import Tensor
 from longhaul_trainers.catalogue import NONLINEARITIES
 from longhaul_trainers.cells.elman import ElmanCell, ElmanSettings
 from longhaul_trainers.initialisation import glorot_uniform
-from longhaul_trainers.matrices.free import FreeMatrix, RecurrentInit, draw_recurrent
+from longhaul_trainers.matrices.free import FreeMatrix, FreeSettings
 from longhaul_trainers.nonlinearities import ReLUSettings
 from longhaul_trainers.settings import Settings, component, setting
 
 
 @dataclass(frozen=True, kw_only=True)
-class RNNSettings(ElmanSettings):
+class RNNSettings(FreeSettings, ElmanSettings):
     """Settings of `RNN`."""
 
     name: ClassVar[str] = "rnn"
-    recurrent_init: RecurrentInit = setting("orthogonal", help="initial W")
-    recurrent_gain: float = setting(1.0, ge=0, help="by which the initial W is multiplied")
 
 
 @final
@@ -36,25 +34,11 @@ class RNN(ElmanCell[RNNSettings]):
     equations = "h' = phi(W h + V x + b)"
     reference = 'Elman, "Finding Structure in Time", Cognitive Science 14(2), 1990'
     has_bias = True
-
-    @classmethod
-    def make_recurrent(
-        cls, slots: Sequence[RNNSettings], generators: Sequence[torch.Generator]
-    ) -> FreeMatrix:
-        size = slots[0].hidden_size
-        initial = [
-            draw_recurrent(slot.recurrent_init, slot.recurrent_gain, size, generator)
-            for slot, generator in zip(slots, generators, strict=True)
-        ]
-        return FreeMatrix(size, slots, initial)
+    matrix_type = FreeMatrix
 
     @staticmethod
-    def draw_input_weight(hidden_size: int, input_size: int, generator: torch.Generator) -> Tensor:
-        return glorot_uniform(hidden_size, input_size, generator)
-
-    @staticmethod
-    def recurrent_parameter_count(hidden_size: int) -> int:
-        return hidden_size**2
+    def draw_input_weight(rows: int, input_size: int, generator: torch.Generator) -> Tensor:
+        return glorot_uniform(rows, input_size, generator)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,18 +66,23 @@ class IRNN(ElmanCell[IRNNSettings]):
         'Units", arXiv:1504.00941'
     )
     has_bias = True
+    matrix_type = FreeMatrix
 
     @classmethod
     def make_recurrent(
         cls, slots: Sequence[IRNNSettings], generators: Sequence[torch.Generator]
     ) -> FreeMatrix:
-        size = slots[0].hidden_size
-        return FreeMatrix(size, slots, [slot.identity_scale * torch.eye(size) for slot in slots])
+        free = [
+            FreeSettings(
+                recurrent_init="identity",
+                recurrent_gain=slot.identity_scale,
+                learning_rate_ratio=slot.learning_rate_ratio,
+                recurrent_optimizer=slot.recurrent_optimizer,
+            )
+            for slot in slots
+        ]
+        return FreeMatrix(slots[0].hidden_size, free, generators)
 
     @staticmethod
-    def draw_input_weight(hidden_size: int, input_size: int, generator: torch.Generator) -> Tensor:
-        return 0.001 * torch.randn(hidden_size, input_size, generator=generator)
-
-    @staticmethod
-    def recurrent_parameter_count(hidden_size: int) -> int:
-        return hidden_size**2
+    def draw_input_weight(rows: int, input_size: int, generator: torch.Generator) -> Tensor:
+        return 0.001 * torch.randn(rows, input_size, generator=generator)

@@ -1,6 +1,5 @@
 """scoRNN: an orthogonal recurrent matrix through the scaled Cayley transform."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, final
 
@@ -11,7 +10,6 @@ from longhaul_trainers.catalogue import NONLINEARITIES
 from longhaul_trainers.cells.elman import ElmanCell, ElmanSettings
 from longhaul_trainers.initialisation import uniform
 from longhaul_trainers.matrices.cayley import CayleyMatrix, CayleySettings
-from longhaul_trainers.matrices.skew import SkewSymmetric
 from longhaul_trainers.nonlinearities import ModReLUSettings
 from longhaul_trainers.settings import Settings, component
 
@@ -48,17 +46,8 @@ class ScoRNN(ElmanCell[ScoRNNSettings]):
         'Transform", ICML 2018, arXiv:1707.09520'
     )
     has_bias = False
-
-    @classmethod
-    def make_recurrent(
-        cls, slots: Sequence[ScoRNNSettings], generators: Sequence[torch.Generator]
-    ) -> CayleyMatrix:
-        return CayleyMatrix(slots[0].hidden_size, slots, generators)
+    matrix_type = CayleyMatrix
 
     @staticmethod
-    def draw_input_weight(hidden_size: int, input_size: int, generator: torch.Generator) -> Tensor:
-        return uniform(-0.01, 0.01, hidden_size, input_size, generator=generator)
-
-    @staticmethod
-    def recurrent_parameter_count(hidden_size: int) -> int:
-        return SkewSymmetric.parameter_count(hidden_size)
+    def draw_input_weight(rows: int, input_size: int, generator: torch.Generator) -> Tensor:
+        return uniform(-0.01, 0.01, rows, input_size, generator=generator)

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -44,11 +44,47 @@ class RecurrentMatrix(nn.Module, ABC):
     It answers five questions: the matrix, its parameter groups, what happens after a step, its
     penalty, its diagnostics. Everything acts on each slot alone: no reduction, solver or scheme
     may look across the pack, or a trial's bits would depend on its neighbours.
+
+    Args:
+        hidden_size: H, the number of hidden units; a complex unit counts once.
+        slots: settings of each of the P slots, instances of ``settings_type`` or of a cell's
+            settings that derive from it.
+        generators: one CPU generator a slot, from which that slot's parameters are drawn.
+
+    A subclass sets ``settings_type`` and ``formula`` and may set ``reference``.
     """
+
+    settings_type: ClassVar[type[RecurrentSettings]]
+    formula: ClassVar[str]
+    """W in terms of its parameters, plain text."""
+    reference: ClassVar[str] = ""
+    """Authors, title, venue, arXiv number."""
+
+    def __init__(
+        self,
+        hidden_size: int,
+        slots: Sequence[RecurrentSettings],
+        generators: Sequence[torch.Generator],
+    ) -> None:
+        super().__init__()
+        self.hidden_size = hidden_size
+        self.slots = tuple(slots)
+
+    @classmethod
+    @abstractmethod
+    def parameter_count(cls, hidden_size: int, settings: RecurrentSettings) -> int:
+        """Number of trainable parameters of one slot, by formula."""
+
+    @classmethod
+    def state_size(cls, hidden_size: int) -> int:
+        """Number of rows of W: H, or 2H for a complex matrix [[Re, -Im], [Im, Re]]."""
+        return hidden_size
 
     @abstractmethod
     def matrix(self) -> Tensor:
-        """W of every slot, shape (P, H, H), differentiable; called once per iteration.
+        """W of every slot, shape (P, N, N), differentiable; called once per iteration.
+
+        N is H, or 2H for a complex matrix.
 
         The scan computes ``h' = phi(W h + ...)`` for column vectors h.
         """

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import final
+from typing import ClassVar, final
 
 import torch
 from torch import Tensor
 
-from longhaul_trainers.matrices.base import RecurrentMatrix, recurrent_group
+from longhaul_trainers.matrices.base import RecurrentMatrix, RecurrentSettings, recurrent_group
 from longhaul_trainers.matrices.skew import SkewSettings, SkewSymmetric
 from longhaul_trainers.matrices.skew_init import SkewInit
 from longhaul_trainers.parameter_groups import ParameterGroup
@@ -18,6 +18,7 @@ from longhaul_trainers.settings import setting
 class CayleySettings(SkewSettings):
     """What cells with a scaled Cayley transform have."""
 
+    name: ClassVar[str] = "cayley"
     skew_init: SkewInit = setting(
         "cayley", help="initial skew-symmetric matrix, which sets the angles of the first W"
     )
@@ -30,16 +31,14 @@ class CayleyMatrix(RecurrentMatrix):
 
     Orthogonal, with determinant det D. Without D no eigenvalue can be -1; some D reaches every
     orthogonal matrix. The last round(rho H) entries of D are -1.
-
-    Args:
-        hidden_size: H.
-        slots: rho, initialiser, learning-rate ratio and optimiser of each slot.
-        generators: one a slot.
-
-    Reference: Helfrich, Willmott, Ye, "Orthogonal Recurrent Neural Networks with Scaled Cayley
-    Transform", ICML 2018, arXiv:1707.09520.
     """
 
+    settings_type = CayleySettings
+    formula = "W = (I + A)^-1 (I - A) D, A = X - X^T, X strictly upper triangular, D fixed, 1 or -1"
+    reference = (
+        'Helfrich, Willmott, Ye, "Orthogonal Recurrent Neural Networks with Scaled Cayley '
+        'Transform", ICML 2018, arXiv:1707.09520'
+    )
     signs: Tensor
 
     def __init__(
@@ -48,13 +47,16 @@ class CayleyMatrix(RecurrentMatrix):
         slots: Sequence[CayleySettings],
         generators: Sequence[torch.Generator],
     ) -> None:
-        super().__init__()
-        self._slots = tuple(slots)
+        super().__init__(hidden_size, slots, generators)
         self.skew = SkewSymmetric(hidden_size, slots, generators)
         signs = torch.ones(len(slots), hidden_size)
         for row, slot in zip(signs, slots, strict=True):
             row[hidden_size - round(slot.rho * hidden_size) :] = -1
         self.register_buffer("signs", signs)
+
+    @classmethod
+    def parameter_count(cls, hidden_size: int, settings: RecurrentSettings) -> int:
+        return SkewSymmetric.parameter_count(hidden_size)
 
     def matrix(self) -> Tensor:
         identity = torch.eye(
@@ -71,4 +73,4 @@ class CayleyMatrix(RecurrentMatrix):
 
     def parameter_groups(self) -> list[ParameterGroup]:
         """One group without weight decay: decay would pull W towards D."""
-        return [recurrent_group(self._slots, [self.skew.upper], decay=False)]
+        return [recurrent_group(self.slots, [self.skew.upper], decay=False)]

@@ -1,29 +1,35 @@
 """W = exp(A): every rotation."""
 
 from collections.abc import Sequence
-from typing import final
+from dataclasses import dataclass
+from typing import ClassVar, final
 
 import torch
 from torch import Tensor
 
-from longhaul_trainers.matrices.base import RecurrentMatrix, recurrent_group
+from longhaul_trainers.matrices.base import RecurrentMatrix, RecurrentSettings, recurrent_group
 from longhaul_trainers.matrices.skew import SkewSettings, SkewSymmetric
 from longhaul_trainers.matrices.skew_exponential import skew_exponential
 from longhaul_trainers.parameter_groups import ParameterGroup
 
 
+@dataclass(frozen=True, kw_only=True)
+class ExponentialSettings(SkewSettings):
+    """Those of the skew-symmetric matrix."""
+
+    name: ClassVar[str] = "exponential"
+
+
 @final
 class ExponentialMatrix(RecurrentMatrix):
-    """W = exp(A) with A skew-symmetric: orthogonal with determinant 1, and every such W.
+    """W = exp(A) with A skew-symmetric: orthogonal with determinant 1, and every such W."""
 
-    Args:
-        hidden_size: H.
-        slots: initialiser, learning-rate ratio and optimiser of each slot.
-        generators: one a slot.
-
-    Reference: Lezcano-Casado and Martínez-Rubio, "Cheap Orthogonal Constraints in Neural Networks",
-    ICML 2019, arXiv:1901.08428.
-    """
+    settings_type = ExponentialSettings
+    formula = "W = exp(A), A = X - X^T, X strictly upper triangular"
+    reference = (
+        'Lezcano-Casado and Martínez-Rubio, "Cheap Orthogonal Constraints in Neural Networks: A '
+        'Simple Parametrization of the Orthogonal and Unitary Group", ICML 2019, arXiv:1901.08428'
+    )
 
     def __init__(
         self,
@@ -31,9 +37,12 @@ class ExponentialMatrix(RecurrentMatrix):
         slots: Sequence[SkewSettings],
         generators: Sequence[torch.Generator],
     ) -> None:
-        super().__init__()
-        self._slots = tuple(slots)
+        super().__init__(hidden_size, slots, generators)
         self.skew = SkewSymmetric(hidden_size, slots, generators)
+
+    @classmethod
+    def parameter_count(cls, hidden_size: int, settings: RecurrentSettings) -> int:
+        return SkewSymmetric.parameter_count(hidden_size)
 
     def matrix(self) -> Tensor:
         # One slot at a time: a batched exponential treats all matrices alike, by the norms of all,
@@ -42,4 +51,4 @@ class ExponentialMatrix(RecurrentMatrix):
 
     def parameter_groups(self) -> list[ParameterGroup]:
         """One group without weight decay: decay would pull W towards the identity."""
-        return [recurrent_group(self._slots, [self.skew.upper], decay=False)]
+        return [recurrent_group(self.slots, [self.skew.upper], decay=False)]

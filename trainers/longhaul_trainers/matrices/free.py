@@ -1,16 +1,19 @@
 """An unconstrained recurrent matrix."""
 
 from collections.abc import Sequence
-from typing import Literal, final
+from dataclasses import dataclass
+from typing import ClassVar, Literal, final
 
 import torch
 from torch import Tensor
 
-from longhaul_trainers.initialisation import glorot_uniform, haar_orthogonal
+from longhaul_trainers.initialisation import glorot_normal, glorot_uniform, haar_orthogonal
 from longhaul_trainers.matrices.base import RecurrentMatrix, RecurrentSettings, recurrent_group
 from longhaul_trainers.parameter_groups import ParameterGroup
+from longhaul_trainers.settings import setting
+from longhaul_trainers.slots import stack_slots
 
-RecurrentInit = Literal["glorot", "orthogonal", "identity"]
+RecurrentInit = Literal["glorot", "glorot_normal", "orthogonal", "identity", "chain"]
 
 
 def draw_recurrent(
@@ -19,39 +22,59 @@ def draw_recurrent(
     """An initial matrix (size, size).
 
     Args:
-        init: ``glorot`` (uniform), ``orthogonal`` (Haar) or ``identity``.
+        init: ``glorot`` (uniform), ``glorot_normal``, ``orthogonal`` (Haar), ``identity`` or
+            ``chain``: unit i feeds unit i + 1 and nothing else, the most non-normal of the
+            orthogonal-like starts (Orhan and Pitkow, ICLR 2020).
         gain: by which it is multiplied.
         size: H.
         generator: the slot's own.
     """
     if init == "glorot":
         return gain * glorot_uniform(size, size, generator)
+    if init == "glorot_normal":
+        return gain * glorot_normal(size, size, generator)
     if init == "orthogonal":
         return gain * haar_orthogonal(size, generator)
+    if init == "chain":
+        return gain * torch.diag(torch.ones(size - 1), -1)
     return gain * torch.eye(size)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FreeSettings(RecurrentSettings):
+    """Initial values of an unconstrained matrix."""
+
+    name: ClassVar[str] = "free"
+    recurrent_init: RecurrentInit = setting("orthogonal", help="initial W")
+    recurrent_gain: float = setting(1.0, ge=0, help="by which the initial W is multiplied")
 
 
 @final
 class FreeMatrix(RecurrentMatrix):
-    """W itself is the parameter: H^2 of them, weight decay included.
+    """W itself is the parameter: H^2 of them, weight decay included."""
 
-    Args:
-        hidden_size: H.
-        slots: learning-rate ratio and optimiser of each slot.
-        initial: each slot's first W, shape (H, H).
-    """
+    settings_type = FreeSettings
+    formula = "W free"
 
     def __init__(
-        self, hidden_size: int, slots: Sequence[RecurrentSettings], initial: Sequence[Tensor]
+        self,
+        hidden_size: int,
+        slots: Sequence[FreeSettings],
+        generators: Sequence[torch.Generator],
     ) -> None:
-        super().__init__()
-        self._slots = tuple(slots)
-        self.weight = torch.nn.Parameter(torch.stack(list(initial)))
-        if self.weight.shape[1:] != (hidden_size, hidden_size):
-            raise ValueError(f"expected matrices of size {hidden_size}, found {self.weight.shape}")
+        super().__init__(hidden_size, slots, generators)
+
+        def draw(slot: FreeSettings, generator: torch.Generator) -> Tensor:
+            return draw_recurrent(slot.recurrent_init, slot.recurrent_gain, hidden_size, generator)
+
+        self.weight = stack_slots(slots, generators, draw)
+
+    @classmethod
+    def parameter_count(cls, hidden_size: int, settings: RecurrentSettings) -> int:
+        return hidden_size**2
 
     def matrix(self) -> Tensor:
         return self.weight
 
     def parameter_groups(self) -> list[ParameterGroup]:
-        return [recurrent_group(self._slots, [self.weight], decay=True)]
+        return [recurrent_group(self.slots, [self.weight], decay=True)]

@@ -55,13 +55,17 @@ class _ElmanScan(torch.autograd.Function):
         states = inputs.new_empty(pack, steps + 1, batch, size)
         states[:, 0] = initial
         states[:, 1:] = inputs.transpose(0, 1)
+        kept = torch.empty_like(states) if phi.keeps_inputs else states
         transposed = recurrent.mT.contiguous()
         apply = phi.in_place()
-        for previous, current in pairwise(states.unbind(1)):
+        before = kept.unbind(1)
+        for step, (previous, current) in enumerate(pairwise(states.unbind(1)), 1):
             current.baddbmm_(previous, transposed)
+            if phi.keeps_inputs:
+                before[step].copy_(current)
             apply(current)
         ctx.phi = phi
-        ctx.save_for_backward(recurrent, states)
+        ctx.save_for_backward(recurrent, states, kept)
         return states[:, 1:].transpose(0, 1)
 
     @staticmethod
@@ -69,21 +73,20 @@ class _ElmanScan(torch.autograd.Function):
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
         ctx: Any, output_gradient: Tensor
     ) -> tuple[Tensor | None, ...]:
-        recurrent, states = ctx.saved_tensors
-        outputs = states[:, 1:].flatten(1, 2)
-        slopes = ctx.phi.derivative(outputs).view_as(states[:, 1:]).unbind(1)
+        recurrent, states, kept = ctx.saved_tensors
+        pullback = ctx.phi.pullback(kept[:, 1:])
         # At step t of this buffer: first the gradient by h_t, then the gradient by its z_t.
         gradients = torch.empty_like(states)
         gradients[:, 0] = 0
         gradients[:, 1:] = output_gradient.transpose(0, 1)
         steps = gradients.unbind(1)
-        for step in range(len(slopes), 0, -1):
-            steps[step].mul_(slopes[step - 1])
+        for step in range(len(steps) - 1, 0, -1):
+            pullback.step(step - 1, steps[step])
             steps[step - 1].baddbmm_(steps[step], recurrent)
         return (
             None,
             weight_gradient(gradients[:, 1:], states[:, :-1]),
             gradients[:, 1:].transpose(0, 1),
             gradients[:, 0],
-            *ctx.phi.parameter_gradients(gradients[:, 1:].flatten(1, 2), outputs),
+            *pullback.parameter_gradients(gradients[:, 1:].flatten(1, 2)),
         )

@@ -60,10 +60,7 @@ class SequenceModel(nn.Module):
 
     @staticmethod
     def parameter_count(task: Task, settings: CellSettings) -> int:
-        """Trainable parameters of one slot, cell and readout, by formula.
-
-        Only cells whose output size is their hidden size need no instance to be counted.
-        """
+        """Trainable parameters of one slot, cell and readout, by formula."""
         cell_type: type[Cell] = CELLS.get(settings.name)
-        readout = (settings.hidden_size + 1) * task.output_size
+        readout = (cell_type.output_size_for(settings) + 1) * task.output_size
         return cell_type.parameter_count(task.input_size, settings) + readout

@@ -12,7 +12,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from longhaul_trainers.catalogue import OPTIMIZERS
+from longhaul_trainers.catalogue import MANIFOLD_OPTIMIZERS, OPTIMIZERS
 from longhaul_trainers.parameter_groups import ParameterGroup
 from longhaul_trainers.settings import Settings, setting
 
@@ -79,7 +79,9 @@ class Optimizer(ABC):
             for name in vars(slots[0])
         }
         self._vectors["learning_rate"] *= group.learning_rate_ratio.to(device)
-        if not group.decay:
+        if group.weight_decay is not None:
+            self._vectors["weight_decay"] = group.weight_decay.to(device)
+        elif not group.decay:
             self._vectors["weight_decay"].zero_()
         self.steps = torch.zeros(len(slots), dtype=torch.float64, device=device)
         self.state = [
@@ -227,13 +229,14 @@ def gradient_norms(parameters: Iterable[nn.Parameter], pack_size: int) -> Tensor
 
 def _optimizer(group: ParameterGroup, slots: Sequence[OptimizerSettings]) -> Optimizer:
     name = group.optimizer or slots[0].name
-    optimizer_type: type[Optimizer] = OPTIMIZERS.get(name)
-    if name != slots[0].name:
+    catalogue = OPTIMIZERS if name in OPTIMIZERS.names() else MANIFOLD_OPTIMIZERS
+    optimizer_type: type[Optimizer] = catalogue.get(name)
+    if name != slots[0].name or group.options is not None:
         slots = [
             optimizer_type.settings_type(
-                learning_rate=slot.learning_rate, weight_decay=slot.weight_decay
+                learning_rate=slot.learning_rate, weight_decay=slot.weight_decay, **options
             )
-            for slot in slots
+            for slot, options in zip(slots, group.options or [{}] * len(slots), strict=True)
         ]
     return optimizer_type(group, slots)
 
