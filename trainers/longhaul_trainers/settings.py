@@ -131,13 +131,14 @@ def describe(settings_type: type[Settings]) -> dict[str, FieldDescription]:
     return described
 
 
-def parse(settings_type: type[S], value: object, path: str = "") -> S:
+def parse(settings_type: type[S], value: object, path: str = "", *, check: bool = True) -> S:
     """Settings from a mapping as YAML or JSON give it.
 
     Args:
         settings_type: the class wanted.
         value: a mapping of its fields; missing ones take their defaults.
         path: dotted path of the mapping, for messages.
+        check: whether `Settings.check` has its say, beside the rules of the single fields.
 
     Raises:
         SettingError: a missing or unknown key, a wrong type, a value out of its bounds.
@@ -155,6 +156,8 @@ def parse(settings_type: type[S], value: object, path: str = "") -> S:
         elif described.default is MISSING:
             raise SettingError(_join(path, name), f"missing; {described.rule.help}")
     settings = settings_type(**values)
+    if not check:
+        return settings
     try:
         settings.check()
     except SettingError as error:
@@ -162,8 +165,12 @@ def parse(settings_type: type[S], value: object, path: str = "") -> S:
     return settings
 
 
-def parse_component(catalogue: Catalogue, value: object, path: str = "") -> Settings:
+def parse_component(
+    catalogue: Catalogue, value: object, path: str = "", *, check: bool = True
+) -> Settings:
     """The settings of one entry of a catalogue, from ``{name: ..., key: value}`` or the name.
+
+    The arguments are those of `parse`.
 
     Raises:
         SettingError: as `parse`; UnknownNameError for a name that the catalogue does not list.
@@ -175,7 +182,8 @@ def parse_component(catalogue: Catalogue, value: object, path: str = "") -> Sett
     if "name" not in value:
         raise SettingError(_join(path, "name"), f"missing; known: {', '.join(catalogue.names())}")
     settings_type = catalogue.settings_type(value["name"], _join(path, "name"))
-    return parse(settings_type, {k: v for k, v in value.items() if k != "name"}, path)
+    values = {k: v for k, v in value.items() if k != "name"}
+    return parse(settings_type, values, path, check=check)
 
 
 def dump(settings: Settings) -> dict[str, Any]:

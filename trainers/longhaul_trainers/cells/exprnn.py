@@ -37,6 +37,19 @@ class ExpRNN(ElmanCell[ExpRNNSettings]):
         'Lezcano-Casado and Martínez-Rubio, "Cheap Orthogonal Constraints in Neural Networks: A '
         'Simple Parametrization of the Orthogonal and Unitary Group", ICML 2019, arXiv:1901.08428'
     )
+    bibtex = """@inproceedings{lezcano2019cheap,
+  title = {Cheap Orthogonal Constraints in Neural Networks: A Simple Parametrization of the \
+Orthogonal and Unitary Group},
+  author = {Lezcano-Casado, Mario and Mart{\\'i}nez-Rubio, David},
+  booktitle = {International Conference on Machine Learning},
+  year = {2019},
+}"""
+    count_formula = "n * (n - 1) // 2 + n * m + n"
+    search_ranges: ClassVar = {
+        "training.optimizer.learning_rate": "{loguniform: [1e-4, 1e-2]}",
+        "learning_rate_ratio": "{loguniform: [0.01, 1]}",
+        "skew_init": "{choice: [henaff, cayley]}",
+    }
     has_bias = False
     matrix_type = ExponentialMatrix
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Self
 
-from longhaul_trainers.catalogue import CELLS, OPTIMIZERS, TASKS
+from longhaul_trainers.catalogue import OPTIMIZERS, TASKS
 from longhaul_trainers.cells.base import CellSettings
 from longhaul_trainers.errors import SettingError, UnknownNameError
 from longhaul_trainers.settings import (
@@ -16,6 +16,7 @@ from longhaul_trainers.settings import (
     structure,
 )
 from longhaul_trainers.training.optimizers import RMSpropSettings
+from longhaul_trainers.training.sizing import parse_cell
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,9 +73,17 @@ class TrialConfig:
     training: TrainingSettings
     seed: int
 
+    def __post_init__(self) -> None:
+        if self.cell.parameters is not None:
+            raise ValueError(
+                "cell.parameters is a wish: TrialConfig.parse makes a hidden size of it"
+            )
+
     @classmethod
     def parse(cls, value: dict[str, Any]) -> Self:
         """From the mapping ``{task: ..., cell: ..., training: ..., seed: ...}``.
+
+        A cell that names ``parameters`` gets the hidden size that comes nearest to so many.
 
         Raises:
             SettingError: with the path of the key at fault.
@@ -87,14 +96,13 @@ class TrialConfig:
             if key not in value:
                 raise SettingError(key, "missing")
         task = parse_component(TASKS, value["task"], "task")
-        cell = parse_component(CELLS, value["cell"], "cell")
-        if not isinstance(cell, CellSettings):
-            raise TypeError(f"settings of cell {cell.name!r} are not CellSettings")
+        made = TASKS.get(task.name)(task)
+        cell = parse_cell(value["cell"], made)
         training = parse(TrainingSettings, value.get("training") or {}, "training")
         seed = value.get("seed", 0)
         if type(seed) is not int or not 0 <= seed < 2**63:
             raise SettingError("seed", f"expected a whole number in [0, 2^63), found {seed!r}")
-        protocol = TASKS.get(task.name)(task).protocol
+        protocol = made.protocol
         training = training.with_changes(
             steps=training.steps or protocol.steps,
             batch_size=training.batch_size or protocol.batch_size,
