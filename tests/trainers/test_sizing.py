@@ -182,7 +182,7 @@ def test_a_configuration_knows_the_size_alone():
     assert TrialConfig.parse({"task": "copying", "cell": same}).structure() == config.structure()
 
 
-def test_a_configuration_cannot_be_made_with_a_wish():
+def test_a_configuration_holds_no_request():
     with pytest.raises(ValueError, match="parse makes a hidden size"):
         TrialConfig(CopyingSettings(), LSTMSettings(parameters=5000), TrainingSettings(), 0)
 
