@@ -94,7 +94,9 @@ class ElmanCell(Cell, Generic[S]):
 
     @classmethod
     def output_size_for(cls, settings: CellSettings) -> int:
-        return cls.matrix_type.state_size(settings.hidden_size)
+        if not isinstance(settings, RecurrentSettings):
+            raise TypeError(f"expected settings of an Elman cell, found {settings!r}")
+        return cls.matrix_type.state_size(settings.hidden_size, settings)
 
     @classmethod
     def parameter_count(cls, input_size: int, settings: CellSettings) -> int:

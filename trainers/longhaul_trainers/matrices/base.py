@@ -76,7 +76,7 @@ class RecurrentMatrix(nn.Module, ABC):
         """Number of trainable parameters of one slot, by formula."""
 
     @classmethod
-    def state_size(cls, hidden_size: int) -> int:
+    def state_size(cls, hidden_size: int, settings: RecurrentSettings) -> int:
         """Number of rows of W: H, or 2H for a complex matrix [[Re, -Im], [Im, Re]]."""
         return hidden_size
 
