@@ -43,7 +43,10 @@ class SequenceModel(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """The readouts (P, S, B, O) of the S steps that the task reads, for inputs (T, P, B, I)."""
-        hidden, _ = self.cell(inputs)
+        return self.read(self.cell(inputs)[0])
+
+    def read(self, hidden: Tensor) -> Tensor:
+        """The readouts (P, S, B, O) of a cell's outputs (T, P, B, N)."""
         if self.reads_last:
             hidden = hidden[-1:]
         steps, pack, batch, size = hidden.shape

@@ -13,6 +13,7 @@ from longhaul_trainers.seeds import derive_seed
 from longhaul_trainers.tasks.base import Batch, Task
 from longhaul_trainers.training.checkpoint import read_checkpoint, write_checkpoint
 from longhaul_trainers.training.evaluation import EvaluationSet, evaluate
+from longhaul_trainers.training.gradient_flow import gradient_flow
 from longhaul_trainers.training.model import SequenceModel
 from longhaul_trainers.training.optimizers import (
     OptimizerSettings,
@@ -104,8 +105,9 @@ class Pack:
         """Trains on, and yields one point for each slot wherever the curve has one.
 
         A point falls on every ``evaluate_every`` steps, on ``until``, and on the step at which the
-        last trial still alive diverges. Training may be dropped after any point and taken up again
-        by another call, or from a checkpoint in another process.
+        last trial still alive diverges. The first one of every ``diagnose_every`` steps and the
+        last one also have diagnostics. Training may be dropped after any point and taken up
+        again by another call, or from a checkpoint in another process.
 
         Args:
             until: step count at which to end; None for all of the steps.
@@ -118,7 +120,9 @@ class Pack:
             ended = self.step == until or all(self.divergences)
             if self.step % every == 0 or ended:
                 speed = (self.step - before) / (time.perf_counter() - started)
-                yield self._points(speed)
+                diagnose = self.trials[0].training.diagnose_every
+                due = self.step == self.steps or self.step // diagnose > before // diagnose
+                yield self._points(speed, diagnose=due)
                 started, before = time.perf_counter(), self.step
 
     def test(self) -> list[dict[str, float]]:
@@ -204,7 +208,7 @@ class Pack:
             if divergence is None and reason is not None:
                 self.divergences[p] = Divergence(self.step, reason)
 
-    def _points(self, speed: float) -> list[Point]:
+    def _points(self, speed: float, *, diagnose: bool) -> list[Point]:
         loss, norm = (self._sums / self._summed).unbind()
         measured = {
             "train/loss": loss,
@@ -218,15 +222,21 @@ class Pack:
             self._keep_best(valid["loss"])
             measured |= {f"valid/{name}": values for name, values in valid.items()}
             measured["valid/over_baseline"] = valid["loss"] / self.task.baseline
-            diagnostics = self.model.cell.diagnostics()
-            measured |= {f"recurrent/{name}": values for name, values in diagnostics.items()}
             penalty = self.model.cell.penalty()
             if penalty is not None:
                 measured["recurrent/penalty"] = penalty.detach()
+            if diagnose:
+                measured |= self._diagnostics()
         return [
             Point(self.step, {name: values[p].item() for name, values in measured.items()})
             for p in range(len(self.trials))
         ]
+
+    def _diagnostics(self) -> dict[str, Tensor]:
+        flow = gradient_flow(self.model, self.task, self._validation.chunks[0])
+        measured = {f"gradient/{name}": values for name, values in flow.items()}
+        recurrent = self.model.cell.diagnostics()
+        return measured | {f"recurrent/{name}": values for name, values in recurrent.items()}
 
     def _keep_best(self, losses: Tensor) -> None:
         alive = self._vector([one is None for one in self.divergences], torch.bool)

@@ -46,6 +46,13 @@ class TrainingSettings(Settings):
         searchable=False,
         help="training steps between two points of the curve",
     )
+    diagnose_every: int = setting(
+        100,
+        ge=1,
+        structural=True,
+        searchable=False,
+        help="training steps between two diagnoses of the recurrent matrix and the gradient's flow",
+    )
     validation_size: int = setting(
         500, ge=1, structural=True, searchable=False, help="sequences of the validation set"
     )
