@@ -55,6 +55,7 @@ class FreeMatrix(RecurrentMatrix):
 
     settings_type = FreeSettings
     formula = "W free"
+    reference = 'Elman, "Finding Structure in Time", Cognitive Science 14(2), 1990'
 
     def __init__(
         self,
