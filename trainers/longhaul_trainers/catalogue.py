@@ -109,7 +109,8 @@ NONLINEARITIES = Catalogue(
             "relu": "ReLU",
             "tanh": "Tanh",
         }.items()
-    },
+    }
+    | {"complex_modrelu": "longhaul_trainers.complex_modrelu:ComplexModReLU"},
 )
 
 OPTIMIZERS = Catalogue(

@@ -222,15 +222,23 @@ class LeakyReLU(Nonlinearity):
         return _Elementwise(torch.where(kept > 0, torch.ones_like(slope), slope))
 
 
+BiasInit = Literal["uniform", "zero", "constant"]
+
+
 @dataclass(frozen=True, kw_only=True)
 class ModReLUSettings(Settings):
     """Offset and initial bias; see `ModReLU` for what each paper used."""
 
     name: ClassVar[str] = "modrelu"
     offset: float = setting(0.0, ge=0, help="constant c added to |z|")
-    bias_init: Literal["uniform", "zero", "constant"] = setting(
-        "uniform", help="initial bias: uniform on ±0.01, 0, or 0.01"
-    )
+    bias_init: BiasInit = setting("uniform", help="initial bias: uniform on ±0.01, 0, or 0.01")
+
+
+def draw_modrelu_bias(init: BiasInit, units: int, generator: torch.Generator) -> Tensor:
+    """One slot's initial biases, shape (units,)."""
+    if init == "uniform":
+        return uniform(-0.01, 0.01, units, generator=generator)
+    return torch.full((units,), 0.01 if init == "constant" else 0.0)
 
 
 @final
@@ -245,8 +253,7 @@ class ModReLU(Nonlinearity):
     ====================== ============== ===================
     cell                   offset c       initial bias
     ====================== ============== ===================
-    uRNN (complex)         1e-5           uniform
-    EUNN                   0.01           uniform
+    EUNN (real)            0.01           uniform
     GORU                   0.001          constant
     scoRNN                 0              zero
     expRNN, dtriv          0              uniform
@@ -254,7 +261,8 @@ class ModReLU(Nonlinearity):
 
     Reference: Arjovsky, Shah, Bengio, "Unitary Evolution Recurrent Neural Networks", ICML 2016,
     arXiv:1511.06464, equation 8.
-    Differs from the paper: real instead of complex numbers, as in scoRNN and expRNN.
+    Differs from the paper: real instead of complex numbers, as in scoRNN and expRNN; for complex
+    ones see `longhaul_trainers.complex_modrelu.ComplexModReLU`.
     """
 
     settings_type = ModReLUSettings
@@ -270,9 +278,7 @@ class ModReLU(Nonlinearity):
         super().__init__(hidden_size, slots, generators)
 
         def draw(slot: ModReLUSettings, generator: torch.Generator) -> Tensor:
-            if slot.bias_init == "uniform":
-                return uniform(-0.01, 0.01, hidden_size, generator=generator)
-            return torch.full((hidden_size,), 0.01 if slot.bias_init == "constant" else 0.0)
+            return draw_modrelu_bias(slot.bias_init, hidden_size, generator)
 
         self.bias = stack_slots(slots, generators, draw)
         self.register_buffer("offset", slot_vector(slots, lambda slot: slot.offset)[:, None])
