@@ -1,0 +1,129 @@
+"""The leaky scan: h' = a h + A h + g phi(W h + z_t).
+
+Dimensions: T steps, P slots, B sequences in a batch, H hidden units.
+
+Written out forward and backward, with buffers in the layout explained in `scans.elman`: all have
+shape (P, T + 1, B, H), so that those of two slots are never adjacent. The state is not the
+nonlinearity's output here, so both are kept.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from longhaul_trainers.nonlinearities import Nonlinearity
+from longhaul_trainers.scans.inputs import weight_gradient
+
+
+def leaky_scan(
+    recurrent: Tensor,
+    inputs: Tensor,
+    initial: Tensor,
+    phi: Nonlinearity,
+    *,
+    gain: Tensor,
+    keep: Tensor | None = None,
+    linear: Tensor | None = None,
+) -> Tensor:
+    """Hidden states of all steps; differentiable once in every tensor and phi's parameters.
+
+    Args:
+        recurrent: W, shape (P, H, H), for column vectors h.
+        inputs: z, the input products, shape (T, P, B, H).
+        initial: the state before the first step, shape (P, B, H).
+        phi: the nonlinearity.
+        gain: g, shape (P,).
+        keep: a, shape (P,); None: 1.
+        linear: A, shape (P, H, H); None: 0.
+
+    Returns:
+        Shape (T, P, B, H), a view: copy before changing it in place.
+    """
+    scanned: Tensor = _LeakyScan.apply(  # type: ignore[no-untyped-call]
+        phi, recurrent, inputs, initial, gain, keep, linear, *phi.parameters()
+    )
+    return scanned
+
+
+class _LeakyScan(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        phi: Nonlinearity,
+        recurrent: Tensor,
+        inputs: Tensor,
+        initial: Tensor,
+        gain: Tensor,
+        keep: Tensor | None,
+        linear: Tensor | None,
+        *_parameters: Tensor,
+    ) -> Tensor:
+        steps, pack, batch, size = inputs.shape
+        states = inputs.new_empty(pack, steps + 1, batch, size)
+        states[:, 0] = initial
+        activations = torch.empty_like(states)
+        activations[:, 1:] = inputs.transpose(0, 1)
+        kept = torch.empty_like(states) if phi.keeps_inputs else activations
+        apply = phi.in_place()
+        transposed = recurrent.mT.contiguous()
+        linear_transposed = None if linear is None else linear.mT.contiguous()
+        g, a = gain[:, None, None], None if keep is None else keep[:, None, None]
+        h, activation, before = states.unbind(1), activations.unbind(1), kept.unbind(1)
+        for step in range(1, steps + 1):
+            current = activation[step]
+            current.baddbmm_(h[step - 1], transposed)
+            if phi.keeps_inputs:
+                before[step].copy_(current)
+            apply(current)
+            if a is None:
+                torch.addcmul(h[step - 1], current, g, out=h[step])
+            else:
+                torch.mul(h[step - 1], a, out=h[step]).addcmul_(current, g)
+            if linear_transposed is not None:
+                h[step].baddbmm_(h[step - 1], linear_transposed)
+        ctx.phi = phi
+        ctx.save_for_backward(recurrent, states, activations, kept, gain, keep, linear)
+        return states[:, 1:].transpose(0, 1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, output_gradient: Tensor
+    ) -> tuple[Tensor | None, ...]:
+        recurrent, states, activations, kept, gain, keep, linear = ctx.saved_tensors
+        pullback = ctx.phi.pullback(kept[:, 1:])
+        by_states = torch.empty_like(states)
+        by_states[:, 0] = 0
+        by_states[:, 1:] = output_gradient.transpose(0, 1)
+        by_inputs = torch.empty_like(states)
+        g, a = gain[:, None, None], None if keep is None else keep[:, None, None]
+        by_h, by_z = by_states.unbind(1), by_inputs.unbind(1)
+        for step in range(len(by_h) - 1, 0, -1):
+            torch.mul(by_h[step], g, out=by_z[step])
+            pullback.step(step - 1, by_z[step])
+            if a is None:
+                by_h[step - 1].add_(by_h[step])
+            else:
+                by_h[step - 1].addcmul_(by_h[step], a)
+            if linear is not None:
+                by_h[step - 1].baddbmm_(by_h[step], linear)
+            by_h[step - 1].baddbmm_(by_z[step], recurrent)
+        after, before = by_states[:, 1:], states[:, :-1]
+        wanted = ctx.needs_input_grad
+        return (
+            None,
+            weight_gradient(by_inputs[:, 1:], before),
+            by_inputs[:, 1:].transpose(0, 1),
+            by_states[:, 0],
+            _inner_products(after, activations[:, 1:]) if wanted[4] else None,
+            _inner_products(after, before) if wanted[5] else None,
+            weight_gradient(after, before) if wanted[6] else None,
+            *pullback.parameter_gradients(by_inputs[:, 1:].flatten(1, 2)),
+        )
+
+
+def _inner_products(left: Tensor, right: Tensor) -> Tensor:
+    """The sum of the products of all entries of each slot, shape (P,)."""
+    return torch.stack([(one * other).sum() for one, other in zip(left, right, strict=True)])
