@@ -352,7 +352,9 @@ def _as_json(value: Any) -> Any:
 
 
 def _untimed(row: dict[str, Any]) -> dict[str, Any]:
-    return {k: v for k, v in row.items() if k != "time" and not k.startswith("speed/")}
+    # a row of the ledger has every column, empty where a point has no such metric
+    timed = ("time", "speed/steps_per_second")
+    return {k: v for k, v in row.items() if k not in timed and v is not None}
 
 
 def _process(pid: int) -> Process | None:
