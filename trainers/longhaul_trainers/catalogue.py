@@ -73,8 +73,12 @@ CELLS = Catalogue(
         "gru": "longhaul_trainers.cells.gru:GRU",
         "irnn": "longhaul_trainers.cells.rnn:IRNN",
         "lstm": "longhaul_trainers.cells.lstm:LSTM",
+        "mingru": "longhaul_trainers.cells.mingru:MinGRU",
+        "minlstm": "longhaul_trainers.cells.mingru:MinLSTM",
+        "ornn": "longhaul_trainers.cells.ornn:ORNN",
         "rnn": "longhaul_trainers.cells.rnn:RNN",
         "scornn": "longhaul_trainers.cells.scornn:ScoRNN",
+        "urnn": "longhaul_trainers.cells.urnn:URNN",
     },
     group="longhaul.cells",
 )
@@ -85,6 +89,10 @@ MATRICES = Catalogue(
         "cayley": "longhaul_trainers.matrices.cayley:CayleyMatrix",
         "exponential": "longhaul_trainers.matrices.exponential:ExponentialMatrix",
         "free": "longhaul_trainers.matrices.free:FreeMatrix",
+        "householder": "longhaul_trainers.matrices.householder:HouseholderMatrix",
+        "restricted_unitary": "longhaul_trainers.matrices.restricted_unitary:RestrictedUnitaryMatrix",
+        "skew_diffusion": "longhaul_trainers.matrices.skew_diffusion:SkewDiffusionMatrix",
+        "symmetric_skew": "longhaul_trainers.matrices.symmetric_skew:SymmetricSkewMatrix",
     },
     group="longhaul.matrices",
 )
@@ -126,5 +134,11 @@ OPTIMIZERS = Catalogue(
     },
 )
 
-MANIFOLD_OPTIMIZERS = Catalogue("optimizer on a manifold", {})
+MANIFOLD_OPTIMIZERS = Catalogue(
+    "optimizer on a manifold",
+    {
+        "geodesic": "longhaul_trainers.training.manifold_optimizers:GeodesicDescent",
+        "projunn": "longhaul_trainers.training.manifold_optimizers:ProjUNN",
+    },
+)
 """Steps that keep a constraint, which a recurrent matrix asks for; no trial can name them."""
