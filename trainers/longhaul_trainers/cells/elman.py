@@ -22,8 +22,8 @@ from longhaul_trainers.slots import stack_slots
 
 
 @dataclass(frozen=True, kw_only=True)
-class ElmanSettings(CellSettings, RecurrentSettings):
-    """What every Elman cell has."""
+class BareElmanSettings(CellSettings):
+    """What every Elman cell has besides its recurrent matrix."""
 
     nonlinearity: Settings = component(NONLINEARITIES, TanhSettings(), help="phi")
     initial_state: Literal["zero", "learned"] = setting(
@@ -31,7 +31,12 @@ class ElmanSettings(CellSettings, RecurrentSettings):
     )
 
 
-S = TypeVar("S", bound=ElmanSettings)
+@dataclass(frozen=True, kw_only=True)
+class ElmanSettings(BareElmanSettings, RecurrentSettings):
+    """What every Elman cell has that is its recurrent matrix's settings too."""
+
+
+S = TypeVar("S", bound=BareElmanSettings)
 
 
 class ElmanCell(Cell, Generic[S]):
@@ -47,7 +52,7 @@ class ElmanCell(Cell, Generic[S]):
 
     has_bias: ClassVar[bool]
     matrix_type: ClassVar[type[RecurrentMatrix]]
-    """What W is; the slots' settings derive from its settings."""
+    """What W is; the slots' settings derive from its settings, or `matrix_settings` makes them."""
 
     def __init__(
         self,
@@ -60,11 +65,11 @@ class ElmanCell(Cell, Generic[S]):
         size = self.output_size
 
         def draw(slot: S, generator: torch.Generator) -> Tensor:
-            return self.draw_input_weight(size, input_size, generator)
+            return self.draw_input(slot, size, input_size, generator)
 
         self.input_weight = stack_slots(slots, generators, draw)
         self.bias = None
-        if self.has_bias:
+        if self.biased(slots[0]):
             self.bias = nn.Parameter(torch.zeros(len(slots), size))
         nonlinearity: type[Nonlinearity] = NONLINEARITIES.get(slots[0].nonlinearity.name)
         self.nonlinearity = nonlinearity(size, [slot.nonlinearity for slot in slots], generators)
@@ -76,11 +81,34 @@ class ElmanCell(Cell, Generic[S]):
             )
 
     @classmethod
+    def matrix_of(cls, settings: S) -> type[RecurrentMatrix]:
+        """What W is under these settings."""
+        return cls.matrix_type
+
+    @classmethod
+    def matrix_settings(cls, settings: S) -> RecurrentSettings:
+        """One slot's settings of the recurrent matrix: the cell's own, unless it says otherwise."""
+        if not isinstance(settings, RecurrentSettings):
+            raise TypeError(f"expected settings of a recurrent matrix too, found {settings!r}")
+        return settings
+
+    @classmethod
     def make_recurrent(
         cls, slots: Sequence[S], generators: Sequence[torch.Generator]
     ) -> RecurrentMatrix:
         """The recurrent matrices of the pack."""
-        return cls.matrix_type(slots[0].hidden_size, slots, generators)
+        matrix_slots = [cls.matrix_settings(slot) for slot in slots]
+        return cls.matrix_of(slots[0])(slots[0].hidden_size, matrix_slots, generators)
+
+    @classmethod
+    def biased(cls, settings: S) -> bool:
+        """Whether there is a bias b."""
+        return cls.has_bias
+
+    @classmethod
+    def draw_input(cls, slot: S, rows: int, input_size: int, generator: torch.Generator) -> Tensor:
+        """One slot's initial V, shape (N, I), where it depends on settings."""
+        return cls.draw_input_weight(rows, input_size, generator)
 
     @staticmethod
     @abstractmethod
@@ -90,26 +118,32 @@ class ElmanCell(Cell, Generic[S]):
     @classmethod
     def recurrent_parameter_count(cls, settings: S) -> int:
         """Number of free parameters of one slot's W."""
-        return cls.matrix_type.parameter_count(settings.hidden_size, settings)
+        matrix_type = cls.matrix_of(settings)
+        return matrix_type.parameter_count(settings.hidden_size, cls.matrix_settings(settings))
 
     @classmethod
     def output_size_for(cls, settings: CellSettings) -> int:
-        if not isinstance(settings, RecurrentSettings):
+        own = cls._own(settings)
+        matrix_type = cls.matrix_of(own)
+        return matrix_type.state_size(own.hidden_size, cls.matrix_settings(own))
+
+    @classmethod
+    def _own(cls, settings: CellSettings) -> S:
+        if not isinstance(settings, BareElmanSettings):
             raise TypeError(f"expected settings of an Elman cell, found {settings!r}")
-        return cls.matrix_type.state_size(settings.hidden_size, settings)
+        return settings  # type: ignore[return-value]
 
     @classmethod
     def parameter_count(cls, input_size: int, settings: CellSettings) -> int:
-        if not isinstance(settings, ElmanSettings):
-            raise TypeError(f"expected settings of an Elman cell, found {settings!r}")
-        size = cls.output_size_for(settings)
-        nonlinearity: type[Nonlinearity] = NONLINEARITIES.get(settings.nonlinearity.name)
+        own = cls._own(settings)
+        size = cls.output_size_for(own)
+        nonlinearity: type[Nonlinearity] = NONLINEARITIES.get(own.nonlinearity.name)
         return (
-            cls.recurrent_parameter_count(settings)  # type: ignore[arg-type]
+            cls.recurrent_parameter_count(own)
             + size * input_size
-            + size * cls.has_bias
+            + size * cls.biased(own)
             + nonlinearity.parameter_count(size)
-            + size * (settings.initial_state == "learned")
+            + size * (own.initial_state == "learned")
         )
 
     def forward(self, inputs: Tensor, state: State | None = None) -> tuple[Tensor, State]:
