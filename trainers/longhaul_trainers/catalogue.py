@@ -69,6 +69,7 @@ class Catalogue:
 CELLS = Catalogue(
     "cell",
     {
+        "antisymmetric": "longhaul_trainers.cells.antisymmetric:AntisymmetricRNN",
         "exprnn": "longhaul_trainers.cells.exprnn:ExpRNN",
         "gru": "longhaul_trainers.cells.gru:GRU",
         "irnn": "longhaul_trainers.cells.rnn:IRNN",
