@@ -83,9 +83,12 @@ class _ElmanScan(torch.autograd.Function):
         for step in range(len(steps) - 1, 0, -1):
             pullback.step(step - 1, steps[step])
             steps[step - 1].baddbmm_(steps[step], recurrent)
+        by_recurrent = None
+        if ctx.needs_input_grad[1]:  # no time is spent on a fixed matrix
+            by_recurrent = weight_gradient(gradients[:, 1:], states[:, :-1])
         return (
             None,
-            weight_gradient(gradients[:, 1:], states[:, :-1]),
+            by_recurrent,
             gradients[:, 1:].transpose(0, 1),
             gradients[:, 0],
             *pullback.parameter_gradients(gradients[:, 1:].flatten(1, 2)),
