@@ -1,6 +1,5 @@
 """Plain recurrent cells with an unconstrained matrix."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, final
 
@@ -69,19 +68,13 @@ class IRNN(ElmanCell[IRNNSettings]):
     matrix_type = FreeMatrix
 
     @classmethod
-    def make_recurrent(
-        cls, slots: Sequence[IRNNSettings], generators: Sequence[torch.Generator]
-    ) -> FreeMatrix:
-        free = [
-            FreeSettings(
-                recurrent_init="identity",
-                recurrent_gain=slot.identity_scale,
-                learning_rate_ratio=slot.learning_rate_ratio,
-                recurrent_optimizer=slot.recurrent_optimizer,
-            )
-            for slot in slots
-        ]
-        return FreeMatrix(slots[0].hidden_size, free, generators)
+    def matrix_settings(cls, settings: IRNNSettings) -> FreeSettings:
+        return FreeSettings(
+            recurrent_init="identity",
+            recurrent_gain=settings.identity_scale,
+            learning_rate_ratio=settings.learning_rate_ratio,
+            recurrent_optimizer=settings.recurrent_optimizer,
+        )
 
     @staticmethod
     def draw_input_weight(rows: int, input_size: int, generator: torch.Generator) -> Tensor:

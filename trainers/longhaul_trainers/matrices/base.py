@@ -76,6 +76,15 @@ class RecurrentMatrix(nn.Module, ABC):
         """Number of trainable parameters of one slot, by formula."""
 
     @classmethod
+    def check_size(cls, hidden_size: int, settings: RecurrentSettings) -> None:
+        """Refuses a number of hidden units, by default where `parameter_count` does.
+
+        Raises:
+            SettingError: with the path of what is at fault, ``hidden_size`` or a setting.
+        """
+        cls.parameter_count(hidden_size, settings)
+
+    @classmethod
     def state_size(cls, hidden_size: int, settings: RecurrentSettings) -> int:
         """Number of rows of W: H, or 2H for a complex matrix [[Re, -Im], [Im, Re]]."""
         return hidden_size
