@@ -7,6 +7,10 @@ from longhaul_trainers.catalogue import CELLS
 from longhaul_trainers.errors import SettingError
 from longhaul_trainers.matrices.householder import HouseholderMatrix, HouseholderSettings
 from longhaul_trainers.matrices.reflections import reflection_product
+from longhaul_trainers.matrices.svd_householder import (
+    SVDHouseholderMatrix,
+    SVDHouseholderSettings,
+)
 from longhaul_trainers.settings import parse_component
 
 
@@ -122,3 +126,18 @@ def test_more_reflections_than_units_are_refused():
     with pytest.raises(SettingError, match="expected at most as many, or null"):
         matrix(8, 9)
     assert parse_component(CELLS, {"name": "ornn", "hidden_size": 8, "reflections": None})
+
+
+def test_the_decomposition_starts_orthogonal_whatever_its_margin():
+    slots = [SVDHouseholderSettings(reflections=6, margin=margin) for margin in (0.0, 0.01, 1.0)]
+    for W in SVDHouseholderMatrix(6, slots, generators(3)).matrix().detach():
+        torch.testing.assert_close(W.T @ W, torch.eye(6), atol=2e-6, rtol=0)
+
+
+def test_singular_values_reach_their_margin_and_no_further():
+    built = SVDHouseholderMatrix(4, [SVDHouseholderSettings(margin=0.2)] * 2, generators(2))
+    with torch.no_grad():
+        built.spectrum[0] = 100
+        built.spectrum[1] = -100
+    found = torch.linalg.svdvals(built.matrix().detach())
+    torch.testing.assert_close(found, torch.tensor([[1.2], [0.8]]).expand(2, 4))

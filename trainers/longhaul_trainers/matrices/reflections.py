@@ -109,3 +109,10 @@ class Reflections(nn.Module):
             entries.div_(torch.where(norms == 0, torch.ones_like(norms), norms)[self.owners])
             first = entries[self.leading]
             entries[self.leading] = torch.where(norms == 0, torch.ones_like(first), first)
+
+    @torch.no_grad()
+    def normalise_sign(self) -> None:
+        """Makes u of one entry, where there is one, 1 or -1 again; NaN stays so."""
+        if self.count == self.hidden_size:
+            last = self.entries[:, -1]
+            last.copy_(torch.where(last == 0, torch.ones_like(last), last / last.abs()))
