@@ -73,10 +73,12 @@ class Optimizer(ABC):
 
     def __init__(self, group: ParameterGroup, slots: Sequence[OptimizerSettings]) -> None:
         self.group = group
+        self.slots = tuple(slots)
         device = group.parameters[0].device
         self._vectors = {
             name: torch.tensor([getattr(slot, name) for slot in slots], device=device)
-            for name in vars(slots[0])
+            for name, value in vars(slots[0]).items()
+            if isinstance(value, int | float)
         }
         self._vectors["learning_rate"] *= group.learning_rate_ratio.to(device)
         if group.weight_decay is not None:
@@ -85,9 +87,14 @@ class Optimizer(ABC):
             self._vectors["weight_decay"].zero_()
         self.steps = torch.zeros(len(slots), dtype=torch.float64, device=device)
         self.state = [
-            {name: torch.zeros_like(parameter) for name in self.buffers}
+            {name: torch.zeros_like(parameter) for name in self.buffers_for(slots[0])}
             for parameter in group.parameters
         ]
+
+    @classmethod
+    def buffers_for(cls, settings: OptimizerSettings) -> tuple[str, ...]:
+        """Names of the running averages that these settings need; ``buffers`` unless overridden."""
+        return cls.buffers
 
     @torch.no_grad()
     def step(self, active: Tensor, scale: Tensor) -> None:
