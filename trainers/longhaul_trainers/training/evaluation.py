@@ -35,6 +35,14 @@ def evaluate(model: SequenceModel, task: Task, data: EvaluationSet) -> dict[str,
     Returns:
         ``loss`` and the task's further metrics, each of shape (P,), float64.
     """
+    model.eval()  # batch normalisation by running statistics, which it leaves as they are
+    try:
+        return _means(model, task, data)
+    finally:
+        model.train()
+
+
+def _means(model: SequenceModel, task: Task, data: EvaluationSet) -> dict[str, Tensor]:
     sums: dict[str, Tensor] = {}
     total = 0
     for chunk in data.chunks:

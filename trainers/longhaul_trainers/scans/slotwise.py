@@ -1,0 +1,56 @@
+"""Running a function of a pack slot by slot where its bits could depend on the neighbours.
+
+A vector loop of the CPU may round its tail otherwise than the rest (exp, sigmoid, gelu, ...), and a
+reduction over a pack may add up in another order than over one slot. Over whole sequences a slot's
+share is work enough for one call, so that nothing is lost by taking the slots one after the other.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def slotwise(
+    function: Callable[..., tuple[Tensor, ...]], tensors: Sequence[Tensor]
+) -> tuple[Tensor, ...]:
+    """``function(*tensors)``; on a CPU for each slot alone, on other devices for all together.
+
+    Args:
+        function: acts on each slot alone, and takes any P. It reads nothing else that has slots.
+        tensors: its arguments, each of shape (P, ...).
+
+    Returns:
+        What the function returns: tensors (P, ...).
+    """
+    pack = tensors[0].shape[0]
+    if tensors[0].device.type != "cpu" or pack == 1:
+        return _contiguous(function, tensors)
+    slots = zip(*(one.split(1) for one in tensors), strict=True)
+    parts = [_contiguous(function, slot) for slot in slots]
+    return tuple(torch.cat(one) for one in zip(*parts, strict=True))
+
+
+def _contiguous(
+    function: Callable[..., tuple[Tensor, ...]], tensors: Sequence[Tensor]
+) -> tuple[Tensor, ...]:
+    """Runs it on contiguous tensors forward and backward.
+
+    Between the slots of a pack a slot's tensors may have gaps that they have not alone, and kernels
+    take the numbers of a tensor with gaps in another order.
+    """
+    results = function(*(one.contiguous() for one in tensors))
+    return tuple(_WithContiguousGradient.apply(one) for one in results)  # type: ignore[no-untyped-call]
+
+
+class _WithContiguousGradient(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        return values.view_as(values)
+
+    @staticmethod
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, gradient: Tensor
+    ) -> Tensor:
+        return gradient.contiguous()
