@@ -1,10 +1,12 @@
+"""What is special about the baselines; what every cell must satisfy: test_cell_contract.py."""
+
+import math
+
 import pytest
 import torch
 
 from longhaul_trainers.catalogue import CELLS
-from longhaul_trainers.cells.base import CellSettings
-from longhaul_trainers.cells.description import describe_cell
-from longhaul_trainers.settings import describe, dump, parse_component, structure
+from longhaul_trainers.settings import parse_component, structure
 
 T, P, B, I, H = 5, 3, 4, 3, 6  # noqa: E741
 
@@ -15,8 +17,6 @@ DIAGNOSTICS = {
     "singular_value_max",
     "departure_from_normality",
 }
-
-every_cell = pytest.mark.parametrize("name", CELLS.names())
 
 
 def settings(name, **values):
@@ -32,144 +32,13 @@ def inputs_of(pack=P, seed=0, size=I):
     return torch.randn(T, pack, B, size, generator=torch.Generator().manual_seed(seed))
 
 
-@every_cell
-def test_contract(name):
+@pytest.mark.parametrize("name", ["exprnn", "gru", "irnn", "lstm", "rnn", "scornn"])
+def test_the_carried_state_begins_with_the_last_output(name):
     cell = build(name)
-    assert isinstance(settings(name), CellSettings)
-    assert (cell.input_size, cell.hidden_size, cell.pack_size) == (I, H, P)
     outputs, state = cell(inputs_of())
-    assert outputs.shape == (T, P, B, cell.output_size)
-    assert all(one.shape == (P, B, H) for one in state)
     assert torch.equal(state[0], outputs[-1])
-    groups = cell.parameter_groups()
-    grouped = [id(parameter) for group in groups for parameter in group.parameters]
-    assert sorted(grouped) == sorted(id(parameter) for parameter in cell.parameters())
-    assert all(parameter.shape[0] == P for parameter in cell.parameters())
-    assert all(group.learning_rate_ratio.shape == (P,) for group in groups)
-    assert len({group.name for group in groups}) == len(groups)
-    assert cell.penalty() is None
-    found = cell.diagnostics()
-    assert set(found) == (set() if name in ("gru", "lstm") else DIAGNOSTICS)
-    assert all(one.shape == (P,) and one.isfinite().all() for one in found.values())
-    outputs.square().sum().backward()
-    cell.after_step()
-    assert all(parameter.grad is not None for parameter in cell.parameters())
-
-
-@every_cell
-def test_settings_survive_dump_and_parse(name):
-    default = settings(name)
-    assert parse_component(CELLS, dump(default)) == default
-    assert dump(default)["name"] == name
-    assert structure(default)["hidden_size"] == H
-    changed = settings(name, hidden_size=9)
-    assert structure(changed) != structure(default)
-    assert all(one.rule.help for one in describe(type(default)).values())
-
-
-@every_cell
-@pytest.mark.parametrize(("inputs", "size"), [(1, 1), (10, 2), (3, 7), (2, 64), (10, 33)])
-def test_parameter_count_formula(name, inputs, size):
-    cell = build(name, [0, 1], inputs, hidden_size=size)
-    actual = sum(parameter[0].numel() for parameter in cell.parameters())
-    assert type(cell).parameter_count(inputs, settings(name, hidden_size=size)) == actual
-
-
-def readout(size, outputs):
-    return size * outputs + outputs
-
-
-@pytest.mark.parametrize(
-    ("name", "inputs", "size", "outputs", "published"),
-    [
-        # Kerg et al. 2019 (arXiv:1905.12080), "18.9K" for one-hot copying and the like
-        ("exprnn", 10, 176, 9, 18_929),
-        ("lstm", 10, 63, 9, 19_224),
-        ("exprnn", 1, 722, 10, 268_955),
-        ("lstm", 1, 257, 10, 268_832),
-        # Helfrich et al. 2018 (arXiv:1707.09520), pixel MNIST: about 16k, 69k, 137k and 1,058k
-        ("scornn", 1, 170, 10, 16_415),
-        ("scornn", 1, 360, 10, 68_950),
-        ("scornn", 1, 512, 10, 136_970),
-        ("lstm", 1, 512, 10, 1_057_802),
-    ],
-)
-def test_published_parameter_counts(name, inputs, size, outputs, published):
-    counted = CELLS.get(name).parameter_count(inputs, settings(name, hidden_size=size))
-    assert counted + readout(size, outputs) == published
-
-
-@every_cell
-def test_carried_state_splits_a_sequence(name):
-    cell = build(name).double()
-    x = inputs_of().double()
-    whole, last = cell(x)
-    first, state = cell(x[:2])
-    second, end = cell(x[2:], state)
-    torch.testing.assert_close(torch.cat([first, second]), whole)
-    for one, other in zip(end, last, strict=True):
-        torch.testing.assert_close(one, other)
-
-
-@every_cell
-def test_a_slot_is_the_same_trial_alone_and_in_a_pack(name):
-    x = inputs_of(4)
-    together = build(name, range(4))
-    outputs, _ = together(x)
-    outputs.square().sum().backward()
-    for p in range(4):
-        alone = build(name, [p])
-        mine, _ = alone(x[:, p : p + 1])
-        mine.square().sum().backward()
-        assert torch.equal(mine[:, 0], outputs[:, p])
-        for one, pack in zip(alone.parameters(), together.parameters(), strict=True):
-            assert torch.equal(one[0], pack[p])
-            assert torch.equal(one.grad[0], pack.grad[p])
-
-
-@every_cell
-def test_slots_start_differently(name):
-    for parameter in build(name).parameters():
-        if parameter[0].unique().numel() > 2:
-            assert not torch.equal(parameter[0], parameter[1])
-
-
-@every_cell
-def test_nan_in_one_slot_leaves_the_neighbours_alone(name):
-    clean, dirty = build(name), build(name)
-    with torch.no_grad():
-        for parameter in dirty.parameters():
-            parameter[1].fill_(float("nan"))
-    losses = []
-    for cell in (clean, dirty):
-        outputs, _ = cell(inputs_of())
-        losses.append(outputs.square().sum((0, 2, 3)))
-        losses[-1].sum().backward()
-    assert losses[1][1].isnan()
-    for p in (0, 2):
-        assert torch.equal(losses[0][p], losses[1][p])
-        for one, other in zip(clean.parameters(), dirty.parameters(), strict=True):
-            assert torch.equal(one.grad[p], other.grad[p])
-    found = dirty.diagnostics()
-    assert all(one.isnan().tolist() == [False, True, False] for one in found.values())
-
-
-@pytest.mark.parametrize("name", ["exprnn", "scornn"])
-@pytest.mark.parametrize("optimizer", [torch.optim.RMSprop, torch.optim.Adam])
-def test_stays_orthogonal_over_many_steps(name, optimizer):
-    cell = build(name, [0, 1], hidden_size=16)
-    steps = optimizer(cell.parameters(), lr=3e-3)
-    generator = torch.Generator().manual_seed(5)
-    before = cell.recurrent.matrix().detach()
-    for _ in range(200):
-        x = torch.randn(4, 2, B, I, generator=generator)
-        outputs, _ = cell(x)
-        steps.zero_grad()
-        (outputs[-1] - x[0, ..., :1]).square().mean().backward()
-        steps.step()
-        cell.after_step()
-    assert (cell.recurrent.matrix() - before).norm() > 1
-    assert cell.diagnostics()["orthogonality_error"].max() < 1e-4
+    assert len(state) == (2 if name == "lstm" else 1)
+    assert set(cell.diagnostics()) == (set() if name in ("gru", "lstm") else DIAGNOSTICS)
 
 
 @pytest.mark.parametrize("name", ["exprnn", "scornn", "rnn", "irnn"])
@@ -198,6 +67,60 @@ def test_published_initial_values():
     assert (irnn.bias == 0).all()
 
 
+def test_the_chain_passes_each_unit_to_the_next_and_forgets_after_the_last():
+    """W = alpha shift(1) (Orhan and Pitkow 2020): nilpotent, so far from normal as can be."""
+    cell = build("rnn", [0], recurrent_init="chain", recurrent_gain=0.9, nonlinearity="identity")
+    W = cell.recurrent.matrix()[0].detach()
+    expected = torch.zeros(H, H)
+    for unit in range(H - 1):
+        expected[unit + 1, unit] = 0.9
+    assert torch.equal(W, expected)
+    impulse = torch.zeros(H + 2, 1, 1, 1)
+    impulse[0] = 1
+    chain = build("rnn", [0], 1, recurrent_init="chain", nonlinearity="identity")
+    with torch.no_grad():
+        chain.input_weight.zero_()[0, 0] = 1
+    seen = chain(impulse)[0][:, 0, 0]
+    assert torch.equal(seen[:H], torch.eye(H))
+    assert (seen[H:] == 0).all()
+    found = {key: value.item() for key, value in cell.diagnostics().items()}
+    assert found["spectral_radius"] == 0
+    assert found["departure_from_normality"] == pytest.approx(0.9 * math.sqrt(H - 1))
+
+
+def test_glorot_normal_has_the_variance_of_glorot():
+    W = build("rnn", [0], hidden_size=300, recurrent_init="glorot_normal").recurrent.matrix()
+    assert W.std().item() == pytest.approx(math.sqrt(1 / 300), rel=0.01)
+    # normal, not uniform: kurtosis 3, not 1.8
+    assert ((W / W.std()) ** 4).mean().item() == pytest.approx(3, abs=0.1)
+
+
+def test_henaff_starts_the_free_matrix_with_uniform_rotations():
+    W = build("rnn", [0], hidden_size=201, recurrent_init="henaff").recurrent.matrix()[0].detach()
+    torch.testing.assert_close(W.T @ W, torch.eye(201), rtol=0, atol=1e-6)
+    blocks = W.clone()
+    angles = []
+    for first in range(0, 200, 2):
+        angles.append(math.atan2(W[first, first + 1], W[first, first]))
+        blocks[first : first + 2, first : first + 2] = 0
+    assert blocks[-1, -1] == 1
+    assert blocks.count_nonzero() == 1
+    drawn = torch.tensor(angles)
+    assert drawn.abs().mean().item() == pytest.approx(math.pi / 2, abs=4 * math.pi / 2 / 300**0.5)
+    assert 30 < (drawn > 0).sum() < 70
+
+
+def test_the_normalised_positive_start_of_the_np_rnn():
+    """Talathi and Vartak: one eigenvalue is 1, all others lie below and are positive."""
+    W = build("rnn", [0], hidden_size=64, recurrent_init="positive").recurrent.matrix()[0].detach()
+    torch.testing.assert_close(W, W.T)
+    values = torch.linalg.eigvalsh(W.double())
+    assert values[-1].item() == pytest.approx(1, abs=1e-6)
+    # (1 + 0) / (1 + 4) and 1 for R^T R / n, whose eigenvalues lie within 0 and 4 (Marchenko-Pastur)
+    assert 0.15 < values[0] < 0.3
+    assert (values < 0.9999).sum() == 63
+
+
 def test_nonlinearity_is_a_component():
     leaky = {"name": "leaky_relu", "slope": 0.3}
     cell = build("rnn", nonlinearity=leaky)
@@ -214,32 +137,27 @@ def test_as_many_generators_as_slots():
         CELLS.get("rnn")(I, [settings("rnn")] * 3, [torch.Generator()])
 
 
-@every_cell
-def test_double_precision_and_state_dict(name):
-    cell = build(name).double()
-    outputs, _ = cell(inputs_of().double())
-    assert outputs.dtype == torch.float64
-    copy = build(name, range(10, 10 + P)).double()
-    copy.load_state_dict(cell.state_dict())
-    assert torch.equal(copy(inputs_of().double())[0], outputs)
-
-
-@pytest.mark.parametrize("name", sorted(set(CELLS.names()) - {"exprnn"}))
+@pytest.mark.parametrize("name", ["gru", "irnn", "lstm", "rnn", "scornn"])
 def test_nothing_leaves_the_device(name):
-    """The meta device refuses what looks at a value; only the exponential must, at its norm."""
+    """The meta device refuses what looks at a value, which on a GPU would wait for it."""
     cell = build(name).to("meta")
     outputs, _ = cell(inputs_of().to("meta"))
     outputs.sum().backward()
     assert outputs.device.type == "meta"
 
 
-@every_cell
-def test_description(name):
-    described = describe_cell(name)
-    assert described.summary.endswith(".")
-    assert described.reference
-    assert "h'" in described.equations
-    text = described.markdown()
-    assert text.startswith(f"## {name}\n")
-    assert all(f"| `{key}` |" in text for key in described.settings)
-    assert described.equations in text
+@pytest.mark.parametrize("carried", [1.0, 0.0])
+def test_uniform_forget_gates_remember_for_all_lengths(carried):
+    """Without input a unit keeps a fraction of its cell at each step, uniform on (1/n, 1 - 1/n)."""
+    cell = build("lstm", [0], hidden_size=2000, forget_init="uniform")
+    with torch.no_grad():
+        cell.recurrent_weight.zero_()
+    blank = torch.zeros(1, 1, 1, I)
+    state = (torch.zeros(1, 1, 2000), torch.full((1, 1, 2000), carried))
+    kept = cell(blank, state)[1][1].flatten()
+    if not carried:
+        assert (kept == 0).all()
+        return
+    assert 1 / 2000 - 1e-5 < kept.min() < 0.01
+    assert 0.99 < kept.max() < 1 - 1 / 2000 + 1e-5
+    assert kept.std().item() == pytest.approx(1 / math.sqrt(12), rel=0.05)

@@ -26,6 +26,28 @@ def glorot_normal(rows: int, columns: int, generator: torch.Generator) -> Tensor
     return math.sqrt(2 / (rows + columns)) * torch.randn(rows, columns, generator=generator)
 
 
+def kaiming_normal(rows: int, columns: int, generator: torch.Generator) -> Tensor:
+    """Entries normal with variance 2 / columns, for a rectifier, shape (rows, columns).
+
+    Reference: He et al., "Delving Deep into Rectifiers", ICCV 2015, equation 10.
+    """
+    return math.sqrt(2 / columns) * torch.randn(rows, columns, generator=generator)
+
+
+def uniform_gate_bias(size: int, generator: torch.Generator) -> Tensor:
+    """Biases log(u / (1 - u)) with u uniform on (1/size, 1 - 1/size), shape (size,).
+
+    A sigmoid gate with them and no input is u: it keeps for one step as likely as for many. One
+    unit alone gets 0.
+
+    Reference: Gu et al., "Improving the Gating Mechanism of Recurrent Neural Networks", ICML 2020,
+    arXiv:1910.09890.
+    """
+    if size == 1:
+        return torch.zeros(1)
+    return torch.logit(uniform(1 / size, 1 - 1 / size, size, generator=generator))
+
+
 def haar_orthogonal(size: int, generator: torch.Generator) -> Tensor:
     """An orthogonal matrix (size, size) from the Haar measure.
 
@@ -35,7 +57,19 @@ def haar_orthogonal(size: int, generator: torch.Generator) -> Tensor:
     Reference: Mezzadri, "How to generate random matrices from the classical compact groups",
     Notices of the AMS 54(5), 2007, arXiv:math-ph/0609050.
     """
+    return _haar_orthogonal(size, generator).float()
+
+
+def haar_rotation(size: int, generator: torch.Generator) -> Tensor:
+    """A rotation (size, size), float64, from the Haar measure: orthogonal with determinant 1."""
+    drawn = _haar_orthogonal(size, generator)
+    # a reflection maps one half of the orthogonal matrices to the other and keeps the measure
+    drawn[:, 0] *= torch.linalg.slogdet(drawn).sign
+    return drawn
+
+
+def _haar_orthogonal(size: int, generator: torch.Generator) -> Tensor:
     gaussian = torch.randn(size, size, generator=generator, dtype=torch.float64)
     Q, R = torch.linalg.qr(gaussian)
     drawn: Tensor = Q * R.diagonal().sign()
-    return drawn.float()
+    return drawn

@@ -32,11 +32,6 @@ class GRU(Cell):
     Gates in the order r, z, n in all parameters, as in `torch.nn.GRU`, to which it is equal with
     ``bias_ih`` = b and ``bias_hh`` = (0, 0, b_hn). V starts Glorot uniform gate by gate, U as
     ``recurrent_init`` says, all biases at 0.
-
-    Differs from the paper: the reset gate acts after the product with U_n, so that this product can
-    be computed together with those of the other gates, and so b_hn is a parameter of its own,
-    3 n (m + n + 1) + n in all. And z is the weight of the old state, as in the first version of the
-    paper.
     """
 
     settings_type = GRUSettings
@@ -50,6 +45,26 @@ class GRU(Cell):
         'Cho et al., "Learning Phrase Representations using RNN Encoder-Decoder for Statistical '
         'Machine Translation", EMNLP 2014, arXiv:1406.1078'
     )
+    bibtex = """@inproceedings{cho2014gru,
+  title = {Learning Phrase Representations using {RNN} Encoder-Decoder for Statistical Machine \
+Translation},
+  author = {Cho, Kyunghyun and van Merri{\\"e}nboer, Bart and Gulcehre, Caglar and Bahdanau, \
+Dzmitry and Bougares, Fethi and Schwenk, Holger and Bengio, Yoshua},
+  booktitle = {Empirical Methods in Natural Language Processing},
+  year = {2014},
+}"""
+    differs = (
+        "The reset gate acts after the product with U_n, so that this product can be computed "
+        "together with those of the other gates; so b_hn is a parameter of its own, n more than "
+        "published counts. z is the weight of the old state, as in the paper and in torch.nn.GRU; "
+        "Chung et al. 2014 have it the other way round."
+    )
+    count_formula = "3 * n * (n + m + 1) + n"
+    search_ranges: ClassVar = {
+        "training.optimizer.learning_rate": "{loguniform: [1e-4, 1e-2]}",
+        "training.clip_norm": "{choice: [null, 1, 10]}",
+        "recurrent_init": "{choice: [orthogonal, glorot]}",
+    }
 
     def __init__(
         self,

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from longhaul_trainers.cells.base import Cell, CellSettings, State
 from longhaul_trainers.errors import SettingError
-from longhaul_trainers.initialisation import glorot_uniform, uniform
+from longhaul_trainers.initialisation import glorot_uniform, uniform, uniform_gate_bias
 from longhaul_trainers.matrices.free import RecurrentInit, draw_recurrent
 from longhaul_trainers.parameter_groups import ParameterGroup
 from longhaul_trainers.scans.inputs import hoisted_input_product
@@ -24,8 +24,10 @@ class LSTMSettings(CellSettings):
 
     name: ClassVar[str] = "lstm"
     recurrent_init: RecurrentInit = setting("orthogonal", help="initial U of each gate")
-    forget_init: Literal["constant", "chrono"] = setting(
-        "constant", help="initial bias of the forget gate: forget_bias, or drawn for chrono_max"
+    forget_init: Literal["constant", "chrono", "uniform"] = setting(
+        "constant",
+        help="initial bias of the forget gate: forget_bias, drawn for chrono_max, or so that the "
+        "gate is uniform on (1/n, 1 - 1/n)",
     )
     forget_bias: float = setting(1.0, help="initial bias of the forget gate if constant")
     chrono_max: int | None = setting(
@@ -42,11 +44,13 @@ class LSTM(Cell):
     """Long short-term memory with forget gates and no peepholes; h0 = c0 = 0.
 
     Gates in the order i, f, g, o in all parameters, as in `torch.nn.LSTM`, to which it is equal
-    with ``bias_ih`` = b and ``bias_hh`` = 0: there is one bias vector, as in published counts,
-    4 n (m + n + 1) parameters in all. V starts Glorot uniform gate by gate, U as
-    ``recurrent_init`` says, b at 0 except for the forget gate. With ``chrono`` (Tallec and
-    Ollivier, ICLR 2018, arXiv:1804.11188) that gate's biases are log u, u uniform on
-    (1, chrono_max - 1), and the input gate's their negatives.
+    with ``bias_ih`` = b and ``bias_hh`` = 0. V starts Glorot uniform gate by gate, U as
+    ``recurrent_init`` says, b at 0 except for the forget gate.
+
+    With ``forget_init: chrono`` (Tallec and Ollivier, ICLR 2018, arXiv:1804.11188) that gate's
+    biases are log u, u uniform on (1, chrono_max - 1), and the input gate's their negatives; where
+    long dependencies are compared, this is the start that an LSTM should have. With ``uniform`` (Gu
+    et al., ICML 2020, arXiv:1910.09890) they are log(u / (1 - u)), u uniform on (1/n, 1 - 1/n).
 
     The carried state is ``(h, c)``.
     """
@@ -64,6 +68,29 @@ class LSTM(Cell):
         'Hochreiter and Schmidhuber, "Long Short-Term Memory", Neural Computation 9(8), 1997; '
         'Gers, Schmidhuber, Cummins, "Learning to Forget", Neural Computation 12(10), 2000'
     )
+    bibtex = """@article{hochreiter1997lstm,
+  title = {Long Short-Term Memory},
+  author = {Hochreiter, Sepp and Schmidhuber, J{\\"u}rgen},
+  journal = {Neural Computation},
+  volume = {9},
+  number = {8},
+  year = {1997},
+}"""
+    differs = (
+        "With the forget gates of 2000 and one bias vector a gate, as in published counts; "
+        "torch.nn.LSTM has two, 4 n parameters more that change no output. No gradients are cut "
+        "inside the cell, as the paper of 1997 did. The comparisons of Arjovsky et al. 2016 and "
+        "Wisdom et al. 2016 clip the LSTM's gradients elementwise to +-1 and let its output gate "
+        "read the new cell state; here training clips, if told to, and no gate reads c."
+    )
+    count_formula = "4 * n * (n + m + 1)"
+    search_ranges: ClassVar = {
+        "training.optimizer.learning_rate": "{loguniform: [1e-4, 1e-2]}",
+        "training.clip_norm": "{choice: [null, 1, 10]}",
+        "recurrent_init": "{choice: [orthogonal, glorot]}",
+        "forget_init": "{choice: [constant, chrono]}",
+        "forget_bias": "{uniform: [0, 3]}",
+    }
 
     def __init__(
         self,
@@ -108,6 +135,8 @@ def _draw_bias(slot: LSTMSettings, generator: torch.Generator) -> Tensor:
     if slot.forget_init == "chrono" and slot.chrono_max is not None:
         f = uniform(1, slot.chrono_max - 1, slot.hidden_size, generator=generator).log()
         i = -f
+    elif slot.forget_init == "uniform":
+        f = uniform_gate_bias(slot.hidden_size, generator)
     else:
         f = f + slot.forget_bias
     return torch.cat([i, f, g, o])

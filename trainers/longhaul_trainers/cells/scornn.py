@@ -28,12 +28,9 @@ class ScoRNNSettings(CayleySettings, ElmanSettings):
 class ScoRNN(ElmanCell[ScoRNNSettings]):
     """The simple recurrent network whose W is the scaled Cayley transform of a skew matrix.
 
-    V starts uniform on ±0.01, modReLU's bias at 0.
-    Published with ``rho: 0.5`` for copying and adding, 0.1 for images, always with RMSprop at a
-    tenth of the learning rate for A.
-
-    Differs from the authors' program: that one computes h W with rows h, so its recurrent matrix is
-    the transpose of the paper's W, which is the one used here.
+    V starts uniform on ±0.01, modReLU's bias at 0. ``rho``, how many eigenvalues start on the
+    negative side, matters most: published with 0.5 for copying and adding, 0.1 for images, always
+    with RMSprop at a tenth of the learning rate for A, whatever optimiser the rest has.
     """
 
     settings_type = ScoRNNSettings
@@ -45,6 +42,25 @@ class ScoRNN(ElmanCell[ScoRNNSettings]):
         'Helfrich, Willmott, Ye, "Orthogonal Recurrent Neural Networks with Scaled Cayley '
         'Transform", ICML 2018, arXiv:1707.09520'
     )
+    bibtex = """@inproceedings{helfrich2018scornn,
+  title = {Orthogonal Recurrent Neural Networks with Scaled {Cayley} Transform},
+  author = {Helfrich, Kyle and Willmott, Devin and Ye, Qiang},
+  booktitle = {International Conference on Machine Learning},
+  year = {2018},
+}"""
+    differs = (
+        "The authors' program computes h W with rows h, so that its recurrent matrix is the "
+        "transpose of the paper's W, which is the one used here. torch's own Cayley "
+        "parametrisation is (I + A/2) (I - A/2)^-1: its A is -2 times this one. modReLU adds "
+        "nothing to |z|, as in the paper; at exactly 0 a unit passes no gradient."
+    )
+    count_formula = "n * (n - 1) // 2 + n * m + n"
+    search_ranges: ClassVar = {
+        "training.optimizer.learning_rate": "{loguniform: [1e-4, 1e-2]}",
+        "learning_rate_ratio": "{loguniform: [0.01, 1]}",
+        "rho": "{uniform: [0, 1]}",
+        "recurrent_optimizer": "{choice: [rmsprop, adam]}",
+    }
     has_bias = False
     matrix_type = CayleyMatrix
 

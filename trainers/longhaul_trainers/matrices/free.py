@@ -9,11 +9,14 @@ from torch import Tensor
 
 from longhaul_trainers.initialisation import glorot_normal, glorot_uniform, haar_orthogonal
 from longhaul_trainers.matrices.base import RecurrentMatrix, RecurrentSettings, recurrent_group
+from longhaul_trainers.matrices.skew_init import draw_block_angles
 from longhaul_trainers.parameter_groups import ParameterGroup
 from longhaul_trainers.settings import setting
 from longhaul_trainers.slots import stack_slots
 
-RecurrentInit = Literal["glorot", "glorot_normal", "orthogonal", "identity", "chain"]
+RecurrentInit = Literal[
+    "glorot", "glorot_normal", "orthogonal", "identity", "chain", "henaff", "positive"
+]
 
 
 def draw_recurrent(
@@ -22,9 +25,13 @@ def draw_recurrent(
     """An initial matrix (size, size).
 
     Args:
-        init: ``glorot`` (uniform), ``glorot_normal``, ``orthogonal`` (Haar), ``identity`` or
+        init: ``glorot`` (uniform), ``glorot_normal``, ``orthogonal`` (Haar), ``identity``,
             ``chain``: unit i feeds unit i + 1 and nothing else, the most non-normal of the
-            orthogonal-like starts (Orhan and Pitkow, ICLR 2020).
+            orthogonal-like starts (Orhan and Pitkow, ICLR 2020, arXiv:1905.13715),
+            ``henaff``: rotations of pairs of units by angles uniform on (-pi, pi) (Henaff, Szlam,
+            LeCun, ICML 2016, arXiv:1602.06662), or
+            ``positive``: (A + I) / e with A = R^T R / H, R normal, and e the largest eigenvalue of
+            A + I, made for rectifiers (Talathi and Vartak 2015, arXiv:1511.03771).
         gain: by which it is multiplied.
         size: H.
         generator: the slot's own.
@@ -37,7 +44,23 @@ def draw_recurrent(
         return gain * haar_orthogonal(size, generator)
     if init == "chain":
         return gain * torch.diag(torch.ones(size - 1), -1)
+    if init == "henaff":
+        return gain * _pairwise_rotations(draw_block_angles("henaff", size // 2, generator), size)
+    if init == "positive":
+        root = torch.randn(size, size, generator=generator, dtype=torch.float64)
+        shifted = root.mT @ root / size + torch.eye(size, dtype=torch.float64)
+        return gain * (shifted / torch.linalg.matrix_norm(shifted, 2)).float()
     return gain * torch.eye(size)
+
+
+def _pairwise_rotations(angles: Tensor, size: int) -> Tensor:
+    """Blocks [[cos, sin], [-sin, cos]], as exp gives of the blocks of `skew_init`, then ones."""
+    rotations = torch.eye(size)
+    first = torch.arange(0, size - 1, 2)
+    rotations[first, first] = rotations[first + 1, first + 1] = angles.cos()
+    rotations[first, first + 1] = angles.sin()
+    rotations[first + 1, first] = -angles.sin()
+    return rotations
 
 
 @dataclass(frozen=True, kw_only=True)
