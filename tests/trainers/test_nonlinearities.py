@@ -16,7 +16,7 @@ def build(*slots, hidden_size=H):
     return NONLINEARITIES.get(settings[0].name)(hidden_size, settings, generators).double()
 
 
-REAL = [name for name in NONLINEARITIES.names() if name != "complex_modrelu"]
+REAL = [name for name in NONLINEARITIES.names() if name not in ("complex_modrelu", "oplu")]
 """Those of each number alone."""
 
 
@@ -30,6 +30,8 @@ def textbook(name, z, slope=0.01, bias=0.0, offset=0.0):
         return z
     if name == "leaky_relu":
         return z if z > 0 else slope * z
+    if name in ("prelu", "shared_prelu"):
+        return z if z > 0 else 0.25 * z
     sign = (z > 0) - (z < 0)
     return sign * max(abs(z) + offset + bias, 0.0)
 

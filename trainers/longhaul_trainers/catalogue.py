@@ -80,6 +80,7 @@ CELLS = Catalogue(
         "lstm": "longhaul_trainers.cells.lstm:LSTM",
         "mingru": "longhaul_trainers.cells.mingru:MinGRU",
         "minlstm": "longhaul_trainers.cells.mingru:MinLSTM",
+        "nnrnn": "longhaul_trainers.cells.nnrnn:NNRNN",
         "ornn": "longhaul_trainers.cells.ornn:ORNN",
         "rnn": "longhaul_trainers.cells.rnn:RNN",
         "scornn": "longhaul_trainers.cells.scornn:ScoRNN",
@@ -102,6 +103,7 @@ MATRICES = Catalogue(
         "householder": "longhaul_trainers.matrices.householder:HouseholderMatrix",
         "restricted_unitary": "longhaul_trainers.matrices.restricted_unitary:RestrictedUnitaryMatrix",
         "shift": "longhaul_trainers.matrices.shift:ShiftMatrix",
+        "schur": "longhaul_trainers.matrices.schur:SchurMatrix",
         "skew_diffusion": "longhaul_trainers.matrices.skew_diffusion:SkewDiffusionMatrix",
         "svd_householder": "longhaul_trainers.matrices.svd_householder:SVDHouseholderMatrix",
         "symmetric_skew": "longhaul_trainers.matrices.symmetric_skew:SymmetricSkewMatrix",
@@ -130,7 +132,12 @@ NONLINEARITIES = Catalogue(
             "tanh": "Tanh",
         }.items()
     }
-    | {"complex_modrelu": "longhaul_trainers.complex_modrelu:ComplexModReLU"},
+    | {
+        "complex_modrelu": "longhaul_trainers.complex_modrelu:ComplexModReLU",
+        "oplu": "longhaul_trainers.oplu:OPLU",
+        "prelu": "longhaul_trainers.prelu:PReLU",
+        "shared_prelu": "longhaul_trainers.prelu:SharedPReLU",
+    },
 )
 
 OPTIMIZERS = Catalogue(
