@@ -13,7 +13,16 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-BITS = ("versions", "processor", "instruction_set", "device", "threads", "flags", "trainers_sha256")
+BITS = (
+    "versions",
+    "processor",
+    "instruction_set",
+    "device",
+    "threads",
+    "flags",
+    "trainers_sha256",
+    "scans",
+)
 """The parts of an environment that its fingerprint covers; the rest is for people."""
 
 _PACKAGES = ("torch", "numpy", "safetensors", "longhaul")
@@ -30,6 +39,8 @@ def capture(device: str, threads: int) -> dict[str, Any]:
     # imported here: 2 s
     import torch
 
+    from longhaul_trainers.scans.native.library import identity
+
     environment = {
         "versions": _versions(),
         "processor": _processor(),
@@ -38,6 +49,7 @@ def capture(device: str, threads: int) -> dict[str, Any]:
         "threads": threads,
         "flags": {name: os.environ[name] for name in _VARIABLES if name in os.environ},
         "trainers_sha256": _trainers_sha256(),
+        "scans": identity(),
         "system": platform.platform(),
         "libraries": _libraries(),
     }

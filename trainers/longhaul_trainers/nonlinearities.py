@@ -10,6 +10,7 @@ alone: one tensor a step instead of two.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar, Literal, final
 
 import torch
@@ -80,6 +81,15 @@ class Nonlinearity(nn.Module, ABC):
         What is the same for all steps is computed here, once.
         """
 
+    def compiled(self, hidden_size: int) -> tuple[int, Tensor] | None:
+        """What the compiled scans call this function, and its parameter of each unit.
+
+        Returns:
+            The number in ``scans/native/elman.cpp`` and a tensor (P, H) or (1, H); None for a
+            function that they do not have.
+        """
+        return None
+
     @abstractmethod
     def pullback(self, kept: Tensor) -> Pullback:
         """The backward pass of one scan.
@@ -91,10 +101,20 @@ class Nonlinearity(nn.Module, ABC):
 
 
 class _Elementwise(Pullback):
-    """The backward pass of a function of each number alone, from all its derivatives phi'(z)."""
+    """The backward pass of a function of each number alone.
 
-    def __init__(self, derivative: Tensor) -> None:
-        self._slopes = derivative.unbind(1)
+    Args:
+        kept: as `Nonlinearity.pullback` gets it.
+        derivative: phi'(z) of all of them at once; not called where the scan has its own.
+    """
+
+    def __init__(self, kept: Tensor, derivative: Callable[[Tensor], Tensor]) -> None:
+        self._kept = kept
+        self._derivative = derivative
+
+    @cached_property
+    def _slopes(self) -> Sequence[Tensor]:
+        return self._derivative(self._kept).unbind(1)
 
     def step(self, index: int, gradient: Tensor) -> None:
         gradient.mul_(self._slopes[index])
@@ -120,8 +140,11 @@ class Tanh(Nonlinearity):
     def in_place(self) -> Callable[[Tensor], object]:
         return Tensor.tanh_
 
+    def compiled(self, hidden_size: int) -> tuple[int, Tensor] | None:
+        return 1, torch.zeros(1, hidden_size)
+
     def pullback(self, kept: Tensor) -> Pullback:
-        return _Elementwise(1 - kept * kept)
+        return _Elementwise(kept, lambda outputs: 1 - outputs * outputs)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,8 +167,11 @@ class ReLU(Nonlinearity):
     def in_place(self) -> Callable[[Tensor], object]:
         return Tensor.relu_
 
+    def compiled(self, hidden_size: int) -> tuple[int, Tensor] | None:
+        return 2, torch.zeros(1, hidden_size)
+
     def pullback(self, kept: Tensor) -> Pullback:
-        return _Elementwise((kept > 0).to(kept.dtype))
+        return _Elementwise(kept, lambda outputs: (outputs > 0).to(outputs.dtype))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,6 +193,9 @@ class Identity(Nonlinearity):
 
     def in_place(self) -> Callable[[Tensor], object]:
         return _leave
+
+    def compiled(self, hidden_size: int) -> tuple[int, Tensor] | None:
+        return 0, torch.zeros(1, hidden_size)
 
     def pullback(self, kept: Tensor) -> Pullback:
         return _Unchanged()
@@ -217,9 +246,13 @@ class LeakyReLU(Nonlinearity):
 
         return apply
 
+    def compiled(self, hidden_size: int) -> tuple[int, Tensor] | None:
+        return 3, self.slope.view(-1, 1).expand(-1, hidden_size)
+
     def pullback(self, kept: Tensor) -> Pullback:
         slope = self.slope.unsqueeze(1)
-        return _Elementwise(torch.where(kept > 0, torch.ones_like(slope), slope))
+        steep = torch.ones_like(slope)
+        return _Elementwise(kept, lambda outputs: torch.where(outputs > 0, steep, slope))
 
 
 BiasInit = Literal["uniform", "zero", "constant"]
@@ -302,16 +335,18 @@ class ModReLU(Nonlinearity):
 
         return apply
 
+    def compiled(self, hidden_size: int) -> tuple[int, Tensor] | None:
+        return 4, self.bias + self.offset
+
     def pullback(self, kept: Tensor) -> Pullback:
         return _ModReLUPullback(kept)
 
 
 class _ModReLUPullback(_Elementwise):
     def __init__(self, outputs: Tensor) -> None:
-        super().__init__((outputs != 0).to(outputs.dtype))
-        self._outputs = outputs
+        super().__init__(outputs, lambda outputs: (outputs != 0).to(outputs.dtype))
 
     def parameter_gradients(self, gradients: Tensor) -> tuple[Tensor, ...]:
         # Slot by slot: the order in which one sum over the pack adds up depends on P.
-        pairs = zip(gradients, self._outputs.flatten(1, 2), strict=True)
+        pairs = zip(gradients, self._kept.flatten(1, 2), strict=True)
         return (torch.stack([(gradient * output.sign()).sum(0) for gradient, output in pairs]),)

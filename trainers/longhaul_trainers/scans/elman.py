@@ -12,6 +12,7 @@ loop has its tail does not depend on the neighbours. With it a slot's last bits 
 `torch.sigmoid` rounds the tail otherwise than the rest.
 """
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -19,8 +20,9 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from longhaul_trainers.nonlinearities import Nonlinearity
+from longhaul_trainers.nonlinearities import Nonlinearity, Pullback
 from longhaul_trainers.scans.inputs import weight_gradient
+from longhaul_trainers.scans.native.elman import compiled_elman
 
 
 def elman_scan(recurrent: Tensor, inputs: Tensor, initial: Tensor, phi: Nonlinearity) -> Tensor:
@@ -54,6 +56,13 @@ class _ElmanScan(torch.autograd.Function):
         steps, pack, batch, size = inputs.shape
         states = inputs.new_empty(pack, steps + 1, batch, size)
         states[:, 0] = initial
+        ctx.phi = phi
+        compiled = compiled_elman(phi, states)
+        if compiled is not None:
+            leading = inputs.transpose(0, 1).contiguous()
+            compiled.forward(recurrent.contiguous(), leading, states)
+            ctx.save_for_backward(recurrent, states, states)
+            return states[:, 1:].transpose(0, 1)
         states[:, 1:] = inputs.transpose(0, 1)
         kept = torch.empty_like(states) if phi.keeps_inputs else states
         transposed = recurrent.mT.contiguous()
@@ -64,7 +73,6 @@ class _ElmanScan(torch.autograd.Function):
             if phi.keeps_inputs:
                 before[step].copy_(current)
             apply(current)
-        ctx.phi = phi
         ctx.save_for_backward(recurrent, states, kept)
         return states[:, 1:].transpose(0, 1)
 
@@ -79,10 +87,11 @@ class _ElmanScan(torch.autograd.Function):
         gradients = torch.empty_like(states)
         gradients[:, 0] = 0
         gradients[:, 1:] = output_gradient.transpose(0, 1)
-        steps = gradients.unbind(1)
-        for step in range(len(steps) - 1, 0, -1):
-            pullback.step(step - 1, steps[step])
-            steps[step - 1].baddbmm_(steps[step], recurrent)
+        compiled = compiled_elman(ctx.phi, states)
+        if compiled is not None:
+            compiled.backward(recurrent.contiguous(), states, gradients)
+        else:
+            _pull_back(pullback, recurrent, gradients.unbind(1))
         by_recurrent = None
         if ctx.needs_input_grad[1]:  # no time is spent on a fixed matrix
             by_recurrent = weight_gradient(gradients[:, 1:], states[:, :-1])
@@ -93,3 +102,9 @@ class _ElmanScan(torch.autograd.Function):
             gradients[:, 0],
             *pullback.parameter_gradients(gradients[:, 1:].flatten(1, 2)),
         )
+
+
+def _pull_back(pullback: Pullback, recurrent: Tensor, gradients: Sequence[Tensor]) -> None:
+    for step in range(len(gradients) - 1, 0, -1):
+        pullback.step(step - 1, gradients[step])
+        gradients[step - 1].baddbmm_(gradients[step], recurrent)

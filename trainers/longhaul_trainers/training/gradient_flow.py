@@ -5,6 +5,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from longhaul_trainers.cells.base import State
 from longhaul_trainers.tasks.base import Batch, Task
 from longhaul_trainers.training.model import SequenceModel
 
@@ -38,12 +39,14 @@ def gradient_flow(model: SequenceModel, task: Task, batch: Batch) -> dict[str, T
     # one step at least, which makes the state of any cell
     moments = [max(1, min(round(fraction * steps), steps - 1)) for fraction in FRACTIONS]
     with torch.enable_grad():
-        states, outputs, state = [], [], None
+        states: list[State] = []
+        outputs: list[Tensor] = []
+        state: State | None = None
         for first, last in pairwise([0, *moments, steps]):
             if first < last:
                 seen, state = model.cell(inputs[first:last], state)
                 outputs.append(seen)
-            states.append(state)
+            states.append(state or ())
         read = model.read(torch.cat(outputs))
         loss = torch.stack([task.loss(slot, targets) for slot in read]).sum()
     flat = [one for state in states[:-1] for one in state]

@@ -1,0 +1,163 @@
+"""The compiled Elman scan against the one written with torch, and what happens without it."""
+
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import torch
+
+from longhaul_trainers.catalogue import NONLINEARITIES
+from longhaul_trainers.scans.elman import elman_scan
+from longhaul_trainers.scans.native import elman, library
+
+needs_compiler = pytest.mark.skipif(library.library() is None, reason="no C++ compiler here")
+COMPILED = ["identity", "leaky_relu", "modrelu", "relu", "tanh"]
+SHAPES = [(6, 1, 4, 5), (5, 3, 7, 64), (3, 2, 13, 70), (4, 1, 1, 1), (2, 1, 20, 130), (9, 1, 6, 33)]
+
+
+def run(name, shape, dtype, *, compiled, monkeypatch):
+    """The outputs and all gradients."""
+    steps, pack, batch, size = shape
+    monkeypatch.setattr(elman, "library", library.library if compiled else lambda: None)
+    kind = NONLINEARITIES.get(name)
+    drawn = torch.Generator().manual_seed(1)
+    generators = [torch.Generator().manual_seed(p) for p in range(pack)]
+    phi = kind(size, [kind.settings_type()] * pack, generators)
+    leaves = [
+        torch.randn(pack, size, size, generator=drawn) / size**0.5,
+        torch.randn(steps, pack, batch, size, generator=drawn),
+        torch.randn(pack, batch, size, generator=drawn),
+    ]
+    weights = torch.randn(steps, pack, batch, size, generator=drawn).to(dtype)
+    leaves = [leaf.to(dtype).requires_grad_() for leaf in leaves]
+    outputs = elman_scan(*leaves, phi.to(dtype))
+    return outputs, *torch.autograd.grad(outputs, [*leaves, *phi.parameters()], weights)
+
+
+@needs_compiler
+@pytest.mark.parametrize(("dtype", "rtol"), [(torch.float64, 1e-11), (torch.float32, 2e-5)])
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("name", COMPILED)
+def test_equals_the_scan_written_with_torch(name, shape, dtype, rtol, monkeypatch):
+    ours = run(name, shape, dtype, compiled=True, monkeypatch=monkeypatch)
+    plain = run(name, shape, dtype, compiled=False, monkeypatch=monkeypatch)
+    for one, other in zip(ours, plain, strict=True):
+        torch.testing.assert_close(one, other, rtol=rtol, atol=rtol * 10)
+
+
+@needs_compiler
+def test_the_compiled_scan_is_what_runs():
+    kind = NONLINEARITIES.get("tanh")
+    phi = kind(4, [kind.settings_type()], [torch.Generator()])
+    assert elman.compiled_elman(phi, torch.zeros(1, 2, 3, 4)) is not None
+    assert elman.compiled_elman(phi, torch.zeros(1, 2, 3, 4, device="meta")) is None
+    assert elman.compiled_elman(phi, torch.zeros(1, 2, 3, 4, dtype=torch.bfloat16)) is None
+    assert len(library.identity()) == 16
+
+
+@needs_compiler
+def test_tanh_is_within_three_roundings(monkeypatch):
+    points = torch.cat([torch.linspace(-12, 12, 20_001), torch.logspace(-30, 0, 2_000)])
+    special = torch.tensor([0.0, float("inf"), -float("inf"), 0.625, -0.625, 88.0])
+    z = torch.cat([points, special]).view(1, 1, 1, -1)
+    kind = NONLINEARITIES.get("tanh")
+    size = z.shape[-1]
+    phi = kind(size, [kind.settings_type()], [torch.Generator()])
+    states = torch.zeros(1, 2, 1, size)
+    elman.compiled_elman(phi, states).forward(torch.zeros(1, size, size), z, states)
+    exact = z.double().tanh().flatten()
+    spacing = torch.finfo(torch.float32).eps * exact.abs().clamp(min=1e-37)
+    assert ((states[0, 1, 0].double() - exact).abs() / spacing).max() < 3
+    z = torch.tensor([[[[float("nan"), 1.0]]]])
+    small = torch.zeros(1, 2, 1, 2)
+    phi = kind(2, [kind.settings_type()], [torch.Generator()])
+    elman.compiled_elman(phi, small).forward(torch.zeros(1, 2, 2), z, small)
+    assert small[0, 1, 0, 0].isnan()
+    assert small[0, 1, 0, 1] == pytest.approx(0.7615942)
+
+
+@needs_compiler
+def test_bits_do_not_depend_on_threads_or_neighbours(monkeypatch):
+    shape = (7, 5, 6, 37)
+    one = run("modrelu", shape, torch.float32, compiled=True, monkeypatch=monkeypatch)
+    torch.set_num_threads(3)
+    three = run("modrelu", shape, torch.float32, compiled=True, monkeypatch=monkeypatch)
+    assert torch.equal(one[0], three[0])
+    assert torch.equal(one[2], three[2])
+
+
+PROGRAM = """
+import torch
+from longhaul_trainers.catalogue import NONLINEARITIES
+from longhaul_trainers.scans.elman import elman_scan
+from longhaul_trainers.scans.native.library import identity
+kind = NONLINEARITIES.get("relu")
+phi = kind(2, [kind.settings_type()], [torch.Generator()])
+for _ in range(2):
+    h = elman_scan(torch.eye(2)[None], torch.ones(3, 1, 1, 2), torch.zeros(1, 1, 2), phi)
+print(h.flatten().tolist(), identity())
+"""
+
+
+def elsewhere(cache, **environment):
+    """The same scan twice in another process, with a cache of its own."""
+    given = os.environ | {"XDG_CACHE_HOME": str(cache), "CXX": ""} | environment
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM], env=given, capture_output=True, text=True, check=True
+    )
+    values, _, identity = done.stdout.strip().rpartition(" ")
+    assert values == "[1.0, 1.0, 2.0, 2.0, 3.0, 3.0]"
+    return identity, done.stderr
+
+
+def test_without_a_compiler_the_same_is_done_with_torch_and_said_once(tmp_path):
+    identity, said = elsewhere(tmp_path, PATH=str(tmp_path))
+    assert identity == "torch"
+    assert said.count("compiled scans are not available") == 1
+    assert "no C++ compiler" in said
+
+
+def test_a_compiler_that_fails_is_quoted(tmp_path):
+    broken = tmp_path / "broken"
+    broken.write_text(
+        '#!/bin/sh\ncase "$*" in *--version*) exit 0;; esac\necho no luck >&2\nexit 1\n'
+    )
+    broken.chmod(0o755)
+    identity, said = elsewhere(tmp_path, CXX=str(broken))
+    assert identity == "torch"
+    assert "no luck" in said
+
+
+def test_it_can_be_switched_off(tmp_path):
+    identity, said = elsewhere(tmp_path, LONGHAUL_COMPILED_SCANS="0")
+    assert identity == "torch"
+    assert said == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+@needs_compiler
+def test_workers_that_start_together_compile_once(tmp_path):
+    real = library._compiler()
+    counting = tmp_path / "counting"
+    counting.write_text(
+        f'#!/bin/sh\ncase "$*" in *--version*) ;; *) echo >> {tmp_path}/count;; esac\n'
+        f'exec {real} "$@"\n'
+    )
+    counting.chmod(0o755)
+    with ThreadPoolExecutor(3) as pool:
+        found = list(pool.map(lambda _: elsewhere(tmp_path, CXX=str(counting)), range(3)))
+    assert len({identity for identity, _ in found}) == 1
+    assert all(said == "" for _, said in found)
+    assert (tmp_path / "count").read_text() == "\n"
+
+
+@needs_compiler
+def test_nothing_is_loaded_from_a_folder_that_others_may_write(tmp_path):
+    folder = tmp_path / "longhaul"
+    folder.mkdir()
+    folder.chmod(0o777)
+    identity, said = elsewhere(tmp_path)
+    assert identity == "torch"
+    assert "may be written by others" in said
