@@ -14,7 +14,6 @@ PUBLISHED = [
     # "16K" for 512 units on pixel by pixel images
     (1, {"hidden_size": 512}, 10, 16_394),
 ]
-TOLERANCE = 1e-4
 
 
 def outputs(p, x, settings):
@@ -41,8 +40,3 @@ def outputs(p, x, settings):
 
 def reflect(h, v):
     return h - 2 * v * (v.conj() @ h) / (v.abs() ** 2).sum()
-
-
-def deviation(cell):
-    W = cell.recurrent.matrix().detach().double()
-    return torch.linalg.matrix_norm(W.mT @ W - torch.eye(W.shape[-1], dtype=W.dtype))
