@@ -102,7 +102,7 @@ def test_a_slot_is_the_same_trial_alone_and_in_a_pack_with_every_norm(name, mode
 @every_stacked_cell
 @pytest.mark.parametrize("mode", ["bare", "block"])
 def test_state_is_carried_in_both_modes(name, mode):
-    cell = build(name, 2, mode=mode, layers=3).double()
+    cell = build(name, 2, mode=mode, layers=3, norm="layer").double()
     x = drawn(8, 2, 4, 3).double()
     whole, last = cell(x)
     first, state = cell(x[:3])
