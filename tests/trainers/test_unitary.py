@@ -117,3 +117,37 @@ def test_urnn_input_weights_are_glorot_for_the_number_of_complex_units():
     weight = CELLS.get("urnn")(20, [slot], [torch.Generator()]).input_weight
     bound = math.sqrt(6 / 520)
     assert bound * 0.99 < weight.abs().max() <= bound
+
+
+def test_goru_with_open_gates_turns_its_state_and_keeps_its_length():
+    goru = cell("goru", hidden_size=8, bias_init="zero", offset=0.0, reset_bias=50.0).double()
+    with torch.no_grad():
+        goru.input_weight.zero_()
+        goru.bias[:, 8:16] = -50
+    h = torch.randn(1, 2, 8, dtype=torch.float64)
+    outputs, _ = goru(torch.zeros(20, 1, 2, 3, dtype=torch.float64), (h,))
+    expected = h.norm(dim=-1).expand(20, 1, 2)
+    torch.testing.assert_close(outputs.norm(dim=-1), expected)
+    assert (outputs[-1] - h).norm() > 0.1
+
+
+@pytest.mark.parametrize(
+    ("matrix", "path"),
+    [
+        ("restricted_unitary", "matrix"),
+        ({"name": "eunn", "layers": 12, "complex_valued": False}, "matrix.layers"),
+        ({"name": "eunn", "layers": 3, "complex_valued": False}, "matrix.layers"),
+    ],
+)
+def test_goru_refuses_a_matrix_that_does_not_fit(matrix, path):
+    with pytest.raises(SettingError) as caught:
+        cell("goru", hidden_size=10, matrix=matrix)
+    assert caught.value.path == path
+
+
+def test_gorus_update_gate_starts_as_its_authors_library_made_it():
+    goru = cell("goru", hidden_size=512)
+    reset, update, candidate = goru.bias[0].chunk(3)
+    assert (reset == 2).all()
+    assert (candidate == torch.tensor(0.01)).all()
+    assert update.std().item() == pytest.approx(1 / math.sqrt(512), rel=0.1)

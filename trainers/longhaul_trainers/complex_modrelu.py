@@ -71,15 +71,19 @@ class ComplexModReLU(Nonlinearity):
         generators: Sequence[torch.Generator],
     ) -> None:
         super().__init__(hidden_size, slots, generators)
-        if hidden_size % 2:
-            problem = f"complex_modrelu needs pairs of real numbers, found {hidden_size} of them"
-            raise SettingError("hidden_size", problem)
+        self.check_size(hidden_size)
         units = hidden_size // 2
         self.bias = stack_slots(
             slots, generators, lambda slot, drawn: draw_modrelu_bias(slot.bias_init, units, drawn)
         )
         self.register_buffer("offset", slot_vector(slots, lambda slot: slot.offset)[:, None])
         self.register_buffer("epsilon", slot_vector(slots, lambda slot: slot.epsilon)[:, None])
+
+    @classmethod
+    def check_size(cls, hidden_size: int) -> None:
+        if hidden_size % 2:
+            problem = f"complex_modrelu needs pairs of real numbers, found {hidden_size} of them"
+            raise SettingError("hidden_size", problem)
 
     @classmethod
     def parameter_count(cls, hidden_size: int) -> int:
