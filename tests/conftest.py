@@ -78,6 +78,7 @@ class SyntheticSearch:
             params=params,
             distributions={name: _distribution(name) for name in params},
             config=config,
+            parameters=5000 + number,
         )
 
     def start(self, number: int) -> None:

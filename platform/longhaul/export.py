@@ -24,7 +24,6 @@ FIXED_COLUMNS = (
     "search", "trial", "state", "value", "over_baseline", "step", "started", "ended",
     "attempts", "reason", "parameters", "best_step", "baseline",
 )  # fmt: skip
-_RESULT_COLUMNS = ("parameters", "best_step", "baseline")
 _WHOLE = ("trial", "step", "attempts", "parameters", "best_step")
 _TIMES = ("started", "ended")
 _TEXTS = ("search", "state", "reason")
@@ -119,7 +118,8 @@ def _row(ledger: "Ledger", trial: "TrialRecord") -> dict[str, Any]:
         "ended": trial.ended,
         "attempts": trial.attempts,
         "reason": redact(trial.reason) if trial.reason else None,
-        **{name: result.get(name) for name in _RESULT_COLUMNS},
+        "parameters": summary.parameters_of(trial, result),
+        "best_step": result.get("best_step"),
         "baseline": baseline,
     }
     tests = {key: value for key, value in result.items() if key.startswith("test/")}

@@ -46,6 +46,17 @@ def cell_of(trial: "TrialRecord") -> str:
     return str(cell.get("name", "") if isinstance(cell, dict) else cell or "")
 
 
+def hidden_size_of(trial: "TrialRecord") -> int | None:
+    """The number of hidden units, None where the configuration has none."""
+    cell = trial.config.get("cell")
+    return cell.get("hidden_size") if isinstance(cell, dict) else None
+
+
+def parameters_of(trial: "TrialRecord", result: Mapping[str, Any]) -> int | None:
+    """How many parameters are trained, from the events or, of an older version, the result."""
+    return result.get("parameters") if trial.parameters is None else trial.parameters
+
+
 def task_of(trial: "TrialRecord") -> dict[str, Any]:
     """The trial's task settings, as a mapping with a name."""
     task = trial.config.get("task")

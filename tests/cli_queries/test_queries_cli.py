@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 from datetime import timedelta
 from pathlib import Path
 
@@ -99,10 +100,11 @@ def test_best(whole_search, ask, run):
     assert best["over_baseline"] == pytest.approx(whole_search.loss(0, 600) / BASELINE)
     assert best["test"] == {"test/loss": whole_search.loss(0, 600) * 1.01, "test/accuracy": 0.9}
     assert best["config"] == whole_search.ledger.trial(0).config()
-    assert best["parameters"] == 5000
+    assert (best["hidden_size"], best["parameters"]) == (64, 5000)
     assert best["reproduce"] == f"longhaul reproduce toy/0 --storage {whole_search.storage}"
     text = run("best", "toy")
     assert "learning_rate: 0.001" in text
+    assert re.search(r"^hidden size +64\nparameters +5,000$", text, re.M)
     assert best["reproduce"] in text
 
 
@@ -121,6 +123,7 @@ def test_show(whole_search, ask, run):
     assert (failed["state"], failed["reason"]) == ("failed", "RuntimeError: boom")
     assert failed["value"] is None
     assert failed["reports"] == []
+    assert (failed["hidden_size"], failed["parameters"]) == (64, 5006)
     diverged = ask("show", "toy", "5")
     assert diverged["state"] == "diverged"
     assert diverged["test"] == {}
@@ -155,6 +158,7 @@ def test_export(whole_search, ask, tmp_path):
     assert first["parameters"] == 5000
     assert first["ended"].utcoffset() == timedelta(0)
     assert (stopped["state"], stopped["step"], stopped["test/loss"]) == ("stopped", 100, None)
+    assert (stopped["cell.hidden_size"], stopped["parameters"]) == (64, 5002)
     assert failed["reason"] == "RuntimeError: boom"
 
     curves = pq.read_table(tmp_path / "trials-curves.parquet")

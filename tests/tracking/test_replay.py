@@ -32,6 +32,8 @@ def test_mlflow_equals_the_ledger(whole_search, tracking_uri, content_of, equals
     best = content["000 exprnn"]
     assert best["params"]["cell.name"] == "exprnn"
     assert best["params"]["training.clip_norm"] == "null"
+    assert (best["params"]["cell.hidden_size"], best["params"]["parameters"]) == ("64", "5000")
+    assert content["006 exprnn"]["params"]["parameters"] == "5006"
     # The branch's label is no part of the configuration's path.
     assert best["params"]["cell.learning_rate_ratio_log10"] == "-1.0"
     assert best["params"]["training.optimizer.learning_rate_log10"] == "-3.0"

@@ -54,6 +54,8 @@ def trial_text(trial: dict[str, Any]) -> "RenderableType":
     facts.append(["steps", f"{trial['step']:,}"])
     if trial["best_step"] is not None:
         facts.append(["best at step", f"{trial['best_step']:,}"])
+    if trial["hidden_size"] is not None:
+        facts.append(["hidden size", f"{trial['hidden_size']:,}"])
     if trial["parameters"] is not None:
         facts.append(["parameters", f"{trial['parameters']:,}"])
     if trial["started"] and trial["ended"]:

@@ -23,10 +23,10 @@ class EventKind(StrEnum):
     """What an event tells; its `data` holds the names in brackets.
 
     Of the search: ``opened`` (owner, resumed), ``interrupted`` (reason), ``closed`` (reason, and
-    ``state``: completed or failed). Of a trial: ``suggested`` (params, distributions, config),
-    ``started`` (attempt, from_step, node, pid), ``reported`` (step, value, decision: continue,
-    stop or done), ``stopped`` (step, value), ``diverged`` (step, reason), ``failed`` (reason,
-    attempts), ``finished`` (step, value).
+    ``state``: completed or failed). Of a trial: ``suggested`` (params, distributions, config,
+    and ``parameters``: how many of them are trained), ``started`` (attempt, from_step, node, pid),
+    ``reported`` (step, value, decision: continue, stop or done), ``stopped`` (step, value),
+    ``diverged`` (step, reason), ``failed`` (reason, attempts), ``finished`` (step, value).
     """
 
     OPENED = "opened"

@@ -49,6 +49,7 @@ class TrialRecord:
         distributions: Optuna's distributions as JSON text, by the same names.
         config: the resolved configuration.
         seed: the trial's seed.
+        parameters: number of trainable parameters; None where an older version suggested it.
         reports: (step, best validation loss so far), in order.
         decision: what was decided at the last report: continue, stop or done.
         step: training steps done, as far as reported.
@@ -66,6 +67,7 @@ class TrialRecord:
     distributions: dict[str, str] = field(default_factory=dict)
     config: dict[str, Any] = field(default_factory=dict)
     seed: int | None = None
+    parameters: int | None = None
     reports: tuple[tuple[int, float], ...] = ()
     decision: str | None = None
     step: int = 0
@@ -224,6 +226,7 @@ def _suggested(trial: TrialRecord, event: Event) -> TrialRecord:
         distributions=event.data.get("distributions") or {},
         config=config,
         seed=config.get("seed"),
+        parameters=event.data.get("parameters"),
     )
 
 

@@ -173,7 +173,7 @@ def _cells(ledger: "Ledger", record: "SearchRecord", baseline: float | None) -> 
                 value,
                 summary.over(value, baseline),
                 result.get("test/loss"),
-                result.get("parameters"),
+                summary.parameters_of(best, result) if best else None,
                 best.step if best else None,
             ]
         )

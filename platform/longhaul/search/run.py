@@ -186,6 +186,7 @@ class SearchRun:
             asks=suggestion.asks,
             attributes=suggestion.attributes,
             config=suggestion.config,
+            parameters=_parameters(suggestion.config),
         )
         self._next += 1
         return number
@@ -203,6 +204,21 @@ class SearchRun:
 
     def _append(self, kind: EventKind, number: int | None, **data: Any) -> None:
         self._fold.apply(self._writer.append(kind, number, **data))
+
+
+def _parameters(config: dict[str, Any]) -> int | None:
+    """How many parameters a trial trains; None where it cannot be trained."""
+    # imported here: torch takes seconds
+    from longhaul_trainers.catalogue import TASKS
+    from longhaul_trainers.errors import SettingError
+    from longhaul_trainers.training.model import SequenceModel
+    from longhaul_trainers.training.settings import TrialConfig
+
+    try:
+        trial = TrialConfig.parse(config)
+    except SettingError:
+        return None
+    return SequenceModel.parameter_count(TASKS.get(trial.task.name)(trial.task), trial.cell)
 
 
 def _heard(trial: TrialRecord) -> int:

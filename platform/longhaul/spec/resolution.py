@@ -62,6 +62,9 @@ def _named(tree: Tree) -> Tree:
 
 
 def _mapping(field: FieldDescription, tree: Mapping[str, Tree]) -> dict[str, Tree]:
+    # imported here: a cell brings torch
+    from longhaul_trainers.cells.base import CellSettings
+
     found = settings_type(field, tree)
     if found is None:
         raise AssertionError(f"{field.name} was validated, yet nothing knows {tree!r}")
@@ -69,6 +72,11 @@ def _mapping(field: FieldDescription, tree: Mapping[str, Tree]) -> dict[str, Tre
     given = {
         key: _value(fields[key], value) if key in fields else value for key, value in tree.items()
     }
+    if issubclass(found, CellSettings) and given.get("parameters") is not None:
+        # The size follows from the request: beside it, a size would be a second one.
+        fields.pop("hidden_size")
+        if given.get("hidden_size", 0) is None:
+            given.pop("hidden_size")
     return given | {key: _default(one.default) for key, one in fields.items() if key not in given}
 
 

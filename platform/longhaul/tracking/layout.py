@@ -21,6 +21,9 @@ MAX_PARAM = 6000
 MAX_TAG = 8000
 BEST_LOSS = "valid/best_loss"
 """The objective: a metric of its own, because a run's table shows the *last* ``valid/loss``."""
+PARAMETERS = "parameters"
+"""How many parameters a trial trains, readout included, whatever gave the cell its size."""
+ASKED_PARAMETERS = "cell.parameters"
 
 DELIVERED_TAG = "longhaul.delivered_step"
 SEARCH_TAG = "longhaul.search"
@@ -55,12 +58,18 @@ def text(value: object) -> str:
 
 
 def params(trial: "TrialRecord") -> dict[str, str]:
-    """The flattened configuration, and for each hole on a log scale its decimal logarithm.
+    """The flattened configuration, the number of trainable parameters, and logarithms.
 
-    MLflow's parallel coordinates have no logarithmic axes; ``..._log10`` is their stand-in.
+    MLflow's parallel coordinates have no logarithmic axes; ``..._log10`` is the stand-in for each
+    hole on a log scale. ``cell.parameters`` is there where a search asks for several numbers of
+    parameters: the configuration has the hidden size that was made of it.
     """
-    flat = {key: text(value) for key, value in flatten(trial.config)}
+    flat = {key: text(value) for key, value in flatten(trial.config) if key != ASKED_PARAMETERS}
+    if trial.parameters is not None:
+        flat[PARAMETERS] = text(trial.parameters)
     for name in trial.params:
+        if config_path(name, trial.config) == ASKED_PARAMETERS:
+            flat[ASKED_PARAMETERS] = text(trial.params[name])
         if is_log_scaled(trial.distributions.get(name)):
             path = config_path(name, trial.config)
             value = trial.params[name]

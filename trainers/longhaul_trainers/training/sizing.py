@@ -23,7 +23,8 @@ def parse_cell(value: object, task: Task, path: str = "cell") -> CellSettings:
     """The settings of a cell, whose size may be given as a number of parameters.
 
     Args:
-        value: ``{name: lstm, hidden_size: 128}``, ``{name: lstm, parameters: 19000}``, or a name.
+        value: ``{name: lstm, hidden_size: 128}``, ``{name: lstm, parameters: 19000}``, or a name;
+            ``hidden_size: null`` is no size.
         task: input and output size count too.
         path: dotted path of ``value``, for messages.
 
@@ -34,18 +35,21 @@ def parse_cell(value: object, task: Task, path: str = "cell") -> CellSettings:
     Raises:
         SettingError: as `parse_component`; or both keys are given, or no model is so small.
     """
-    given = value if isinstance(value, Mapping) else {}
+    given = dict(value) if isinstance(value, Mapping) else {}
     wanted = given.get("parameters") is not None
-    # A size that is not the cell's own choice must not be what its check refuses.
+    if wanted and given.get("hidden_size", 0) is None:
+        value = {key: one for key, one in given.items() if key != "hidden_size"}
+    # The default size is not meant here, so it must not be what the cell refuses.
     cell = parse_component(CELLS, value, path, check=not wanted)
     if not isinstance(cell, CellSettings):
         raise TypeError(f"settings of cell {cell.name!r} are not CellSettings")
     if cell.parameters is None:
         return cell
     try:
-        if "hidden_size" in given:
-            found = f"found {cell.parameters} beside hidden_size {cell.hidden_size}"
-            raise SettingError("parameters", f"{found}; expected one of the two, remove the other")
+        if given.get("hidden_size") is not None:
+            problem = f"found {cell.parameters} beside hidden_size {cell.hidden_size}; expected"
+            advice = "one of the two: remove the other, or make it null"
+            raise SettingError("parameters", f"{problem} {advice}")
         return _sized(cell, cell.parameters, task)
     except SettingError as error:
         raise SettingError(".".join(filter(None, (path, error.path))), error.problem) from None
