@@ -177,3 +177,55 @@ search: {trials: 9, sampler: random}
         assert sizes == {4, 8}
         assert run.next_trial("c") is None
         assert run.exhausted
+
+
+def test_a_search_with_enqueued_points_survives_an_end_between_any_two_trials(tmp_path):
+    points = """enqueue: [
+      {training.optimizer.learning_rate: 2e-4}, {cell.forget_bias: 1},
+      {cell.forget_bias: 1, training.optimizer.learning_rate: 2e-4},
+      {cell.forget_bias: 1, training.optimizer.learning_rate: 2e-4}], trials: 6,"""
+    text = SPACE.replace("trials: 6,", points)
+    spec = SearchSpec.from_text(text, "space.yaml", name="s")
+
+    def play(folder, handed_at_once):
+        ledger = Ledger.create(tmp_path / folder, "s", spec.to_yaml(), {})
+        while len(ledger.record().trials) < 6:
+            with ledger.acquire() as writer:
+                run = opened(ledger, writer)
+                for name in "abcdef"[:handed_at_once]:
+                    if run.next_trial(name) is not None:
+                        finish(run, name)
+        return [trial.config for trial in ledger.record().trials.values()]
+
+    whole = play("whole", 6)
+    assert play("cut", 1) == play("pairs", 2) == whole
+    rates = [config["training"]["optimizer"]["learning_rate"] for config in whole]
+    biases = [config["cell"]["forget_bias"] for config in whole]
+    assert rates[0] == rates[2] == 2e-4
+    assert biases[1] == biases[2] == 1.0
+    assert (rates[3], biases[3]) != (2e-4, 1.0)
+
+
+def test_the_number_of_parameters_is_recorded_with_the_suggestion(tmp_path):
+    def count(n):
+        return 4 * n * (10 + n + 1) + 9 * n + 9
+
+    for cell, fits in (
+        ("{name: lstm, hidden_size: 8, forget_bias: {uniform: [0, 3]}}", 8),
+        ("{name: lstm, parameters: 1000, forget_bias: {uniform: [0, 3]}}", 10),
+    ):
+        text = SPACE.replace("{name: lstm, hidden_size: 8, forget_bias: {uniform: [0, 3]}}", cell)
+        spec = SearchSpec.from_text(text, "space.yaml", name="s")
+        ledger = Ledger.create(tmp_path / str(fits), "s", spec.to_yaml(), {})
+        with ledger.acquire() as writer:
+            handed = opened(ledger, writer).next_trial("a")
+        trial = ledger.record().trials[0]
+        assert handed["config"]["cell"]["hidden_size"] == fits
+        assert trial.config == ledger.trial(0).config() == handed["config"]
+        assert trial.parameters == count(fits)
+
+
+def test_a_trial_that_cannot_be_trained_has_no_number_of_parameters():
+    from longhaul.search.run import _parameters
+
+    assert _parameters({"task": "copying", "cell": {"name": "lstm", "parameters": 2}}) is None

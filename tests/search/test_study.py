@@ -34,6 +34,18 @@ SAMPLERS = {
 }
 
 
+RATE = "training.optimizer.learning_rate"
+ENQUEUED = SPACE.replace(
+    "SAMPLER}",
+    """SAMPLER, enqueue: [
+  {training.optimizer.learning_rate: 2e-4, cell: exprnn},
+  {cell: lstm, cell.lstm.hidden_size: 5, training.optimizer.learning_rate: 0.1},
+  {cell: lstm, cell.lstm.hidden_size: 5, training.optimizer.learning_rate: 0.1},
+  {cell: exprnn, cell.exprnn.learning_rate_ratio: 1},
+  {training.optimizer.learning_rate: 3e-3}]}""",
+)
+
+
 def spec(text: str, sampler: str) -> SearchSpec:
     return SearchSpec.from_text(text.replace("SAMPLER", sampler), "space.yaml", name="a")
 
@@ -90,7 +102,7 @@ class Played:
         self.study.ended(number, reached, complete=complete)
 
 
-@pytest.mark.parametrize("text", [SPACE, FLAT], ids=["branches", "flat"])
+@pytest.mark.parametrize("text", [SPACE, FLAT, ENQUEUED], ids=["branches", "flat", "enqueued"])
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_a_rebuilt_study_suggests_what_the_undisturbed_one_does(sampler, text):
     search_spec = spec(text, SAMPLERS[sampler])
@@ -104,8 +116,16 @@ def test_a_rebuilt_study_suggests_what_the_undisturbed_one_does(sampler, text):
         again = rebuilt.suggest(number)
         assert again.config == expected.config
         assert again.params == expected.params
-    states = [[t.state for t in s._study.get_trials()] for s in (played.study, rebuilt)]
-    assert states[0] == states[1]
+    assert known(played.study) == known(rebuilt)
+
+
+def known(study: Study) -> list[tuple[dict, str]]:
+    """Parameters and state of all trials, but of no ask that was refused as a repetition."""
+    found: list[tuple[dict, str]] = []
+    for trial in study._study.get_trials():
+        if not any(trial.params == params for params, _ in found):
+            found.append((trial.params, trial.state.name))
+    return found
 
 
 def test_trials_are_told_as_what_they_are():
@@ -135,6 +155,84 @@ search: {seed: 0, sampler: SAMPLER}
         assert len(seen) == 6
         with pytest.raises(SpaceExhaustedError):
             study.suggest(6)
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_enqueued_points_are_tried_first_in_their_order(sampler):
+    study = Study(spec(ENQUEUED, SAMPLERS[sampler]))
+    made = [study.suggest(number) for number in range(7)]
+    params = [one.params for one in made]
+    assert (params[0]["cell"], params[0][RATE]) == ("exprnn", 2e-4)
+    assert params[1] == {"cell": "lstm", "cell.lstm.hidden_size": 5, RATE: 0.1}
+    assert params[2] != params[1]  # the same point again: the sampler decides instead
+    assert (params[3]["cell"], params[3]["cell.exprnn.learning_rate_ratio"]) == ("exprnn", 1.0)
+    assert params[4][RATE] == 3e-3
+    # What a point leaves open is sampled, within its hole and not twice alike.
+    open_values = [params[0]["cell.exprnn.learning_rate_ratio"], params[3][RATE]]
+    assert 0.01 <= open_values[0] <= 1
+    assert 1e-4 <= open_values[1] <= 1e-1
+    assert len({one[RATE] for one in params}) == len(params)
+    assert made[1].config["cell"]["hidden_size"] == 5
+    assert made[1].config["training"]["optimizer"]["learning_rate"] == 0.1
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("died_after", range(6))
+def test_a_study_rebuilt_among_its_enqueued_points_goes_on_alike(sampler, died_after):
+    search_spec = spec(ENQUEUED, SAMPLERS[sampler])
+    played = Played(search_spec)
+    for number in range(died_after):
+        played.suggest(number)
+        if number % 2 == 0:
+            played.end(number)
+    rebuilt = Study(search_spec)
+    rebuilt.rebuild(played.events)
+    for number in range(died_after, 8):
+        assert rebuilt.suggest(number).config == played.study.suggest(number).config
+
+
+def test_random_suggestions_after_the_points_are_what_they_were_without():
+    plain = Study(spec(SPACE, SAMPLERS["random"]))
+    enqueued = Study(spec(ENQUEUED, SAMPLERS["random"]))
+    for number in range(5):
+        plain.suggest(number), enqueued.suggest(number)
+    assert plain.suggest(5).config == enqueued.suggest(5).config
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_equal_points_do_not_exhaust_a_search(sampler):
+    text = """
+task: {name: copying, delay: 5}
+cell: {name: lstm, hidden_size: {choice: [4, 8]}, forget_bias: {choice: [0, 1, 2]}}
+search: {seed: 0, sampler: SAMPLER, enqueue: [
+  {cell.hidden_size: 8, cell.forget_bias: 2}, {cell.hidden_size: 8, cell.forget_bias: 2},
+  {cell.hidden_size: 8, cell.forget_bias: 2}, {cell.hidden_size: 8}, {cell.hidden_size: 8},
+  {cell.hidden_size: 8}]}
+"""
+    study = Study(spec(text, SAMPLERS[sampler]))
+    seen = []
+    for number in range(6):
+        config = study.suggest(number).config
+        study.ended(number, 0.5, complete=True)
+        seen.append((config["cell"]["hidden_size"], config["cell"]["forget_bias"]))
+    assert seen[0] == (8, 2)
+    assert len(set(seen)) == 6
+    with pytest.raises(SpaceExhaustedError):
+        study.suggest(6)
+
+
+def test_requests_of_parameters_that_mean_the_same_size_are_one_configuration():
+    text = """
+task: {name: copying, delay: 5}
+cell: {name: lstm, parameters: {int: [1000, 1250]}}
+search: {seed: 0, sampler: random}
+"""
+    study = Study(spec(text, "random"))
+    # 4 n (n + 11) + 9 n + 9: 10 units have 939, 11 have 1,076, 12 have 1,221
+    sizes = [study.suggest(number).config["cell"]["hidden_size"] for number in range(3)]
+    assert sorted(sizes) == [10, 11, 12]
+    with pytest.raises(SpaceExhaustedError):
+        study.suggest(3)
 
 
 def test_each_trial_has_its_own_seed_and_each_search_its_own_suggestions():

@@ -123,6 +123,7 @@ def test_names_of_holes_differ(tree):
 
 
 SIZE = st.integers(1, 64) | ranges(Int, 1, 64, whole=True) | ranges(LogInt, 1, 64, whole=True)
+COUNT = st.integers(200, 9999) | ranges(LogInt, 200, 9999, whole=True) | st.just(Choice((200, 999)))
 RATIO = st.floats(0.01, 1) | ranges(LogUniform, 0.01, 1) | ranges(Uniform, 0.01, 1)
 NONLINEARITY = st.sampled_from(
     [
@@ -137,6 +138,7 @@ FIELDS = {
     "exprnn": {"learning_rate_ratio": RATIO, "hidden_size": SIZE, "nonlinearity": NONLINEARITY},
     "scornn": {"rho": RATIO, "hidden_size": SIZE},
     "lstm": {"forget_bias": RATIO, "hidden_size": SIZE},
+    "gru": {"parameters": COUNT},
 }
 CELLS = st.one_of(
     st.fixed_dictionaries({"name": st.just(name)}, optional=fields)

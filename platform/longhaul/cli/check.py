@@ -57,6 +57,7 @@ def _render(summary: "SpaceSummary") -> "RenderableType":
             cell.cell
             if cell.branch in (None, cell.cell)
             else f"{cell.cell} (branch {cell.branch})",
+            _range(cell.smallest_hidden_size, cell.largest_hidden_size),
             _range(cell.smallest, cell.largest),
         )
         for cell in summary.cells
@@ -70,16 +71,25 @@ def _render(summary: "SpaceSummary") -> "RenderableType":
         f"compared at {', '.join(f'{rung:,}' for rung in summary.rungs)}\n"
         f"        at most {summary.most_steps:,} steps in all, at least {summary.least_steps:,}, "
         f"about {summary.expected_steps:,} to be expected\n"
+        f"{_first(summary.enqueued, summary.trials)}"
         f"beat    a loss of {task.baseline:.4g}, which needs no memory\n",
         table(["hole", "kind", "range", "only if"], holes)
         if holes
         else "no holes: all trials differ in their seed alone",
         "",
-        table(["cell", "parameters"], cells, numbers=["parameters"]),
+        table(["cell", "hidden size", "parameters"], cells, numbers=["hidden size", "parameters"]),
         "",
         heading("in full"),
         to_yaml(summary.resolved).rstrip(),
     )
+
+
+def _first(enqueued: int, trials: int) -> str:
+    if enqueued == 0:
+        return ""
+    points = "1 enqueued point is" if enqueued == 1 else f"{enqueued:,} enqueued points are"
+    reached = f", as far as {trials:,} trials reach" if enqueued > trials else ""
+    return f"first   {points} tried, before the sampler decides{reached}\n"
 
 
 def _range(smallest: int, largest: int) -> str:

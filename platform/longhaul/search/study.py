@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 ASKS = 10
 """How often the sampler is asked for a configuration that was not suggested before."""
+POINT_ASKS = 5
+"""In how many of these an enqueued point is kept: what it leaves open may come out new next time;
+one that leaves nothing open, and was tried before, makes room for the sampler."""
 RANDOM_ASKS = 500
 """How often a random one is drawn after that: a sampler that has found its optimum in a small
 space proposes it for ever."""
@@ -37,6 +40,7 @@ class Study:
     The same methods serve a running search and its rebuilding from events, so both end in the same
     state. Suggestion n draws from a sampler seeded by (search seed, n) alone: what a search
     suggests after it was taken up again is what it would have suggested had it never stopped.
+    Suggestion n takes the n-th of the specification's enqueued points as far as it goes.
 
     Losses are told as their logarithm: on these tasks they differ by orders of magnitude, which a
     sampler that models the value itself could not see.
@@ -140,6 +144,8 @@ class Study:
         seed = derive_seed(search.seed, "sampler", number, attempt) % 2**32
         sampler = search.sampler if attempt < ASKS else RandomSettings()
         self._study.sampler = build_sampler(sampler, seed)
+        if number < len(self._spec.enqueue) and attempt < POINT_ASKS:
+            self._study.enqueue_trial(dict(self._spec.enqueue[number]))
         trial = self._study.ask()
         return trial, self._spec.trial(suggest_from(trial), number)
 

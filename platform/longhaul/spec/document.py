@@ -10,6 +10,9 @@ Key = str | int
 KeyPath = tuple[Key, ...]
 """Keys and list indices from the root of a file down to one value."""
 
+ENQUEUE: tuple[str, str] = ("search", "enqueue")
+"""Where points are, whose keys are dotted names."""
+
 HOLE_KINDS = ("choice", "uniform", "loguniform", "int", "logint")
 LONGEST_PROBLEM = 700
 

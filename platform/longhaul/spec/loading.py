@@ -18,7 +18,7 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from yaml.reader import ReaderError
 
 from longhaul.errors import RequestError
-from longhaul.spec.document import Document, KeyPath, dotted, request_error
+from longhaul.spec.document import ENQUEUE, Document, KeyPath, dotted, request_error
 
 LARGEST_FILE_BYTES = 1_000_000
 DEEPEST_NESTING = 40
@@ -64,13 +64,20 @@ def read_file(path: Path, source: str | None = None) -> Document:
     return read_text(text, source)
 
 
-def read_text(text: str, source: str, origin: Callable[[int], str] | None = None) -> Document:
+def read_text(
+    text: str,
+    source: str,
+    origin: Callable[[int], str] | None = None,
+    place: KeyPath = (),
+) -> Document:
     """Reads one YAML document.
 
     Args:
         text: the YAML.
         source: what to call it in messages.
         origin: turns a line number (the first is 1) into an origin; ``SOURCE:LINE`` by default.
+        place: where in a search space the text is to stand; there may be dots in the keys of the
+            points that a search enqueues.
 
     Raises:
         RequestError: not YAML, or YAML with tags, repeated keys, keys that are no texts, several
@@ -91,7 +98,7 @@ def read_text(text: str, source: str, origin: Callable[[int], str] | None = None
         # PyYAML hands the number of an escape such as "\UFFFFFFFF" to chr() unseen
         line = loader.line + 1
         raise RequestError(f"{origin(line)}: not valid YAML: no such character") from None
-    return _Building(source, origin, loader.tags).document(node)
+    return _Building(source, origin, loader.tags, place).document(node)
 
 
 def _opened(text: str, origin: Callable[[int], str]) -> "_Composing":
@@ -164,7 +171,10 @@ def _children(node: Node) -> list[Node]:
 class _Building:
     """Turns nodes into plain values and notes where each was written."""
 
-    def __init__(self, source: str, origin: Callable[[int], str], tags: dict[int, str]) -> None:
+    def __init__(
+        self, source: str, origin: Callable[[int], str], tags: dict[int, str], place: KeyPath
+    ) -> None:
+        self._place = place
         self._source = source
         self._origin = origin
         self._tags = tags
@@ -206,7 +216,8 @@ class _Building:
             raise self._error(node, path, f"found the key {key!r}; expected a text as key")
         if key == "<<":
             raise self._error(node, path, "found the merge key '<<'; repeat the keys instead")
-        if "." in key or not key:
+        in_point = (*self._place, *path)[:-1] == ENQUEUE
+        if not key or ("." in key and not in_point):
             raise self._error(
                 node, path, f"found the key {key!r}; dots separate keys, nest the mapping instead"
             )

@@ -37,8 +37,9 @@ def _changed(document: Document, change: str) -> Document:
         raise RequestError(f"--set {change!r}: expected PATH=VALUE, for example training.steps=100")
     if not text.strip():
         raise RequestError(f"{origin}: found no value; expected PATH=VALUE, null for none")
-    value = read_text(text, origin, lambda _: origin).value
-    place, changed = _with(document.value, path.split("."), value, (), origin)
+    keys = path.split(".")
+    value = read_text(text, origin, lambda _: origin, tuple(keys)).value
+    place, changed = _with(document.value, keys, value, (), origin)
     kept = {at: line for at, line in document.origins.items() if at[: len(place)] != place}
     return Document(document.source, changed, kept | {place: origin})
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from longhaul.spec.document import Document
+from longhaul.spec.document import ENQUEUE, Document
+from longhaul.spec.enqueued import Point, read_points, without_points
 from longhaul.spec.hole_reading import read_holes
 from longhaul.spec.holes import (
     NamedHole,
@@ -26,9 +27,9 @@ from longhaul.spec.search_settings import ResourceSettings, SearchSettings
 from longhaul.spec.shipped import find_space
 from longhaul.spec.validation import check_values, parse_section, refuse_misplaced_holes
 from longhaul.spec.writing import to_yaml
-from longhaul_trainers.errors import nearest
+from longhaul_trainers.errors import SettingError, nearest
 from longhaul_trainers.seeds import derive_seed
-from longhaul_trainers.settings import dump
+from longhaul_trainers.settings import describe, dump
 
 FORMAT = 1
 """Version of the file format; raised when an old file would be read as something else."""
@@ -49,6 +50,7 @@ class SearchSpec:
         search: trials, seed, sampler, scheduler, tolerance of failures.
         resources: what one trial occupies.
         source: the file that it was read from, for messages.
+        enqueue: points to try first, trial 0 the first of them.
     """
 
     name: str
@@ -57,6 +59,7 @@ class SearchSpec:
     search: SearchSettings
     resources: ResourceSettings
     source: str = field(compare=False, default="")
+    enqueue: tuple[Point, ...] = ()
 
     @classmethod
     def load(cls, space: str, overrides: Sequence[str] = (), name: str | None = None) -> Self:
@@ -96,15 +99,17 @@ class SearchSpec:
     def from_document(cls, document: Document, name: str) -> Self:
         """Checks what a document says; raises as `load`."""
         _check_keys(document)
-        tree = read_holes(document)
-        refuse_misplaced_holes(document, tree)
-        search = parse_section(document, SearchSettings, "search")
-        resources = parse_section(document, ResourceSettings, "resources")
+        plain = without_points(document)
+        tree = read_holes(plain)
+        refuse_misplaced_holes(plain, tree)
+        search = parse_section(plain, SearchSettings, "search")
+        resources = parse_section(plain, ResourceSettings, "resources")
         space = {key: tree[key] for key in SECTIONS if key in tree}
-        first = check_values(document, space)
+        first = check_values(plain, space)
         description = tree.get("description") or ""
         resolved = resolve(space, first)
-        return cls(name, description, resolved, search, resources, document.source)
+        points = read_points(document, resolved)
+        return cls(name, description, resolved, search, resources, document.source, points)
 
     def to_yaml(self) -> str:
         """The resolved file; `from_text` makes an equal spec of it."""
@@ -113,7 +118,7 @@ class SearchSpec:
             "name": self.name,
             "description": self.description,
             **{key: dump_tree(self.tree[key]) for key in SECTIONS},
-            "search": dump(self.search),
+            "search": dump(self.search) | ({"enqueue": [*self.enqueue]} if self.enqueue else {}),
             "resources": dump(self.resources),
         }
         return to_yaml(content)
@@ -122,9 +127,10 @@ class SearchSpec:
     def sha256(self) -> str:
         """Hash of what decides which configurations are tried, as hexadecimal digits.
 
-        These are the tree, the order in which its holes are asked for, seed, sampler and
-        scheduler. Name and description do not decide, nor does what a resumed search may change:
-        the number of trials, how many run at once, their resources, the tolerance of failures.
+        These are the tree, the order in which its holes are asked for, enqueued points, seed,
+        sampler and scheduler. Name and description do not decide, nor does what a resumed search
+        may change: the number of trials, how many run at once, their resources, the tolerance of
+        failures.
         """
         defines = {
             "tree": dump_tree(self.tree),
@@ -133,6 +139,8 @@ class SearchSpec:
             "sampler": dump(self.search.sampler),
             "scheduler": dump(self.search.scheduler),
         }
+        if self.enqueue:
+            defines["enqueue"] = [*self.enqueue]
         text = json.dumps(defines, sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -156,12 +164,13 @@ class SearchSpec:
     def trial(self, suggest: Suggest, number: int) -> dict[str, Any]:
         """The configuration of one trial, as `TrialConfig.parse` takes it.
 
+        A number of parameters has become the hidden size that comes nearest to it.
+
         Args:
             suggest: answers for the holes (see `longhaul.spec.holes.suggest_from`).
             number: the trial's number, from which its seed derives.
         """
-        filled: dict[str, Any] = fill(self.tree, suggest)
-        return filled | {"seed": self.trial_seed(number)}
+        return _sized(fill(self.tree, suggest)) | {"seed": self.trial_seed(number)}
 
     def recorded_trial(self, params: Mapping[str, Any], number: int) -> dict[str, Any]:
         """As `trial`, from recorded Optuna parameters.
@@ -169,12 +178,26 @@ class SearchSpec:
         Raises:
             LonghaulError: the parameters are not of this space.
         """
-        filled: dict[str, Any] = fill_recorded(self.tree, params)
-        return filled | {"seed": self.trial_seed(number)}
+        return _sized(fill_recorded(self.tree, params)) | {"seed": self.trial_seed(number)}
 
     def trial_seed(self, number: int) -> int:
         """Master seed of one trial."""
         return derive_seed(self.search.seed, "trial", number)
+
+
+def _sized(config: dict[str, Any]) -> dict[str, Any]:
+    cell = config["cell"]
+    if cell.get("parameters") is None:
+        return config
+    # imported here: the training package brings torch
+    from longhaul_trainers.training.settings import TrialConfig
+
+    try:
+        size = TrialConfig.parse(config).cell.hidden_size
+    except SettingError:
+        return config  # the trial will fail, and say why
+    named = {"name": cell["name"], "hidden_size": size}
+    return config | {"cell": named | cell | {"hidden_size": size, "parameters": None}}
 
 
 def _check_keys(document: Document) -> None:
@@ -185,6 +208,11 @@ def _check_keys(document: Document) -> None:
     for key in value:
         if key not in KEYS:
             raise document.error((key,), f"unknown key {key!r}; {nearest(key, KEYS)}")
+    search = value.get("search")
+    known = [*describe(SearchSettings), ENQUEUE[1]]
+    for key in search if isinstance(search, Mapping) else ():
+        if key not in known:
+            raise document.error(("search", key), f"unknown key {key!r}; {nearest(key, known)}")
     if value.get("format", FORMAT) != FORMAT or isinstance(value.get("format"), bool):
         raise document.error(
             ("format",), f"found {value['format']!r}; expected {FORMAT}, which this version reads"

@@ -1,6 +1,6 @@
 """What a search over a space amounts to: its holes, sizes and training steps."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,7 @@ from longhaul.spec.search_spec import SECTIONS, SearchSpec
 from longhaul.spec.validation import first_answer
 
 if TYPE_CHECKING:
+    from longhaul_trainers.cells.base import CellSettings
     from longhaul_trainers.tasks.base import Task
     from longhaul_trainers.training.settings import TrialConfig
 
@@ -40,12 +41,15 @@ class CellSummary:
         cell: name of the cell.
         branch: the label under which a choice has it, None without a choice.
         smallest, largest: trainable parameters, readout included, over the branch's holes.
+        smallest_hidden_size, largest_hidden_size: numbers of hidden units, over the same.
     """
 
     cell: str
     branch: str | None
     smallest: int
     largest: int
+    smallest_hidden_size: int
+    largest_hidden_size: int
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,7 @@ class SpaceSummary:
 
     Attributes:
         sha256: see `SearchSpec.sha256`.
+        enqueued: how many points are tried before the sampler decides.
         resolved: the space with every default written out, as plain mappings.
         rungs: the step counts at which trials are compared; the last is a trial's whole length.
         most_steps: training steps if no trial is stopped.
@@ -88,6 +93,7 @@ class SpaceSummary:
     cells: list[CellSummary]
     holes: list[HoleSummary]
     trials: int
+    enqueued: int
     rungs: list[int]
     most_steps: int
     least_steps: int
@@ -113,6 +119,7 @@ def summarise(spec: SearchSpec) -> SpaceSummary:
         cells=list(_cells(spec, task)),
         holes=[_hole(found) for found in spec.holes()],
         trials=trials,
+        enqueued=len(spec.enqueue),
         rungs=rungs,
         most_steps=trials * rungs[-1],
         least_steps=trials * rungs[0] + rungs[-1] - rungs[0],
@@ -163,25 +170,44 @@ def _cells(spec: SearchSpec, task: "Task") -> Iterator[CellSummary]:
 
 
 def _cell(spec: SearchSpec, task: "Task", branch: Mapping[str, str]) -> CellSummary:
+    from longhaul_trainers.training.model import SequenceModel
+
     inside = [
         found
         for found in spec.holes()
         if found.name.startswith("cell.") and dict(found.condition).items() >= branch.items()
     ]
-    low = high = dict(branch)
-    for found in inside:
-        # One hole after the other keeps what made the cell smallest (largest) so far: sizes grow
-        # with each setting by itself, and the product of all holes is too large to go through.
-        tried = [dict(found.condition) | {found.name: one} for one in found.hole.representatives]
-        low = min((low | one for one in tried), key=partial(_count, spec, task))
-        high = max((high | one for one in tried), key=partial(_count, spec, task))
+    sizes, counts = [], []
+    for chosen in (min, max):
+        sizes.append(_extreme(spec, branch, inside, chosen, lambda cell: cell.hidden_size))
+        counts.append(
+            _extreme(spec, branch, inside, chosen, partial(SequenceModel.parameter_count, task))
+        )
     name = fill(spec.tree, partial(first_answer, branch))["cell"]["name"]
-    return CellSummary(name, branch.get("cell"), _count(spec, task, low), _count(spec, task, high))
+    return CellSummary(name, branch.get("cell"), *counts, *sizes)
 
 
-def _count(spec: SearchSpec, task: "Task", answers: Mapping[str, Any]) -> int:
-    from longhaul_trainers.training.model import SequenceModel
+def _extreme(
+    spec: SearchSpec,
+    branch: Mapping[str, str],
+    inside: list[NamedHole],
+    chosen: Callable[..., dict[str, Any]],
+    measured: "Callable[[CellSettings], int]",
+) -> int:
+    """The least or largest measure of a cell over its holes.
+
+    One hole after the other keeps what went furthest so far: sizes grow with each setting by
+    itself, and the product of all holes is too large to go through.
+    """
     from longhaul_trainers.training.settings import TrialConfig
 
-    config = TrialConfig.parse(fill(spec.tree, partial(first_answer, answers)))
-    return SequenceModel.parameter_count(task, config.cell)
+    def measure(answers: Mapping[str, Any]) -> int:
+        filled = fill(spec.tree, partial(first_answer, answers))
+        return measured(TrialConfig.parse(filled).cell)
+
+    best = dict(branch)
+    for found in inside:
+        condition = dict(found.condition)
+        tried = [best | condition | {found.name: one} for one in found.hole.representatives]
+        best = chosen(tried, key=measure)
+    return measure(best)
