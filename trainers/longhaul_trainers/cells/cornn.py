@@ -81,7 +81,8 @@ stable architecture for learning long time dependencies},
 }"""
     differs = (
         "The paper leaves open whether the old or the new velocity is damped; its authors' "
-        "programs damp the old one, which is the default here and has the narrower region of stability."
+        "programs damp the old one, which is the default here and has the narrower region of "
+        "stability."
     )
     count_formula = "n * (m + 2 * n + 1)"
     search_ranges: ClassVar = {
