@@ -93,6 +93,7 @@ CELLS = Catalogue(
         "scornn": "longhaul_trainers.cells.scornn:ScoRNN",
         "spectral_margin": "longhaul_trainers.cells.spectral_margin:SpectralMargin",
         "srnn": "longhaul_trainers.cells.srnn:SRNN",
+        "sru": "longhaul_trainers.cells.sru:SRU",
         "svd_rnn": "longhaul_trainers.cells.svd_rnn:SVDRNN",
         "urnn": "longhaul_trainers.cells.urnn:URNN",
         "wrnn": "longhaul_trainers.cells.wrnn:WRNN",

@@ -26,8 +26,10 @@ class BareElmanSettings(CellSettings):
     """What every Elman cell has besides its recurrent matrix."""
 
     nonlinearity: Settings = component(NONLINEARITIES, TanhSettings(), help="phi")
-    initial_state: Literal["zero", "learned"] = setting(
-        "zero", structural=True, help="h0: 0, or a parameter that starts uniform on ±sqrt(3 / 2n)"
+    initial_state: Literal["zero", "learned", "learned_from_zero"] = setting(
+        "zero",
+        structural=True,
+        help="h0: 0, or a parameter that starts uniform on ±sqrt(3 / 2n), or one that starts at 0",
     )
 
 
@@ -74,7 +76,9 @@ class ElmanCell(Cell, Generic[S]):
         nonlinearity: type[Nonlinearity] = NONLINEARITIES.get(slots[0].nonlinearity.name)
         self.nonlinearity = nonlinearity(size, [slot.nonlinearity for slot in slots], generators)
         self.initial = None
-        if slots[0].initial_state == "learned":
+        if slots[0].initial_state == "learned_from_zero":
+            self.initial = nn.Parameter(torch.zeros(len(slots), size))
+        elif slots[0].initial_state == "learned":
             bound = math.sqrt(3 / (2 * self.hidden_size))
             self.initial = stack_slots(
                 slots, generators, lambda _, drawn: uniform(-bound, bound, size, generator=drawn)
@@ -143,7 +147,7 @@ class ElmanCell(Cell, Generic[S]):
             + size * input_size
             + size * cls.biased(own)
             + nonlinearity.parameter_count(size)
-            + size * (own.initial_state == "learned")
+            + size * (own.initial_state != "zero")
         )
 
     def forward(self, inputs: Tensor, state: State | None = None) -> tuple[Tensor, State]:
