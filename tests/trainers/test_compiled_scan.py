@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from longhaul_trainers.catalogue import NONLINEARITIES
+from longhaul_trainers.scans import lstm
 from longhaul_trainers.scans.elman import elman_scan
 from longhaul_trainers.scans.native import elman, library
 
@@ -20,7 +21,7 @@ SHAPES = [(6, 1, 4, 5), (5, 3, 7, 64), (3, 2, 13, 70), (4, 1, 1, 1), (2, 1, 20, 
 def run(name, shape, dtype, *, compiled, monkeypatch):
     """The outputs and all gradients."""
     steps, pack, batch, size = shape
-    monkeypatch.setattr(elman, "library", library.library if compiled else lambda: None)
+    monkeypatch.setattr(elman, "serves", library.serves if compiled else lambda states: False)
     kind = NONLINEARITIES.get(name)
     drawn = torch.Generator().manual_seed(1)
     generators = [torch.Generator().manual_seed(p) for p in range(pack)]
@@ -45,6 +46,37 @@ def test_equals_the_scan_written_with_torch(name, shape, dtype, rtol, monkeypatc
     plain = run(name, shape, dtype, compiled=False, monkeypatch=monkeypatch)
     for one, other in zip(ours, plain, strict=True):
         torch.testing.assert_close(one, other, rtol=rtol, atol=rtol * 10)
+
+
+def run_lstm(shape, dtype, *, compiled, monkeypatch):
+    steps, pack, batch, size = shape
+    monkeypatch.setattr(lstm, "serves", library.serves if compiled else lambda states: False)
+    drawn = torch.Generator().manual_seed(1)
+    shapes = [(pack, 4 * size, size), (steps, pack, batch, 4 * size)]
+    leaves = [
+        torch.randn(one, generator=drawn).to(dtype).requires_grad_()
+        for one in [*shapes, (pack, batch, size), (pack, batch, size)]
+    ]
+    hidden, cell = lstm.lstm_scan(*leaves)
+    weights = [torch.randn(one.shape, generator=drawn).to(dtype) for one in (hidden, cell)]
+    return hidden, cell, *torch.autograd.grad([hidden, cell], leaves, weights)
+
+
+@needs_compiler
+@pytest.mark.parametrize(("dtype", "rtol"), [(torch.float64, 1e-11), (torch.float32, 1e-4)])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_lstm_equals_the_scan_written_with_torch(shape, dtype, rtol, monkeypatch):
+    ours = run_lstm(shape, dtype, compiled=True, monkeypatch=monkeypatch)
+    plain = run_lstm(shape, dtype, compiled=False, monkeypatch=monkeypatch)
+    for one, other in zip(ours, plain, strict=True):
+        torch.testing.assert_close(one, other, rtol=rtol, atol=rtol * 10)
+
+
+@needs_compiler
+def test_a_mistaken_call_is_refused():
+    states = torch.zeros(1, 2, 3, 4)
+    with pytest.raises(ValueError, match="contiguous"):
+        library.call("elman_forward", states, 0, torch.zeros(1, 4), torch.zeros(1, 4, 8)[..., ::2])
 
 
 @needs_compiler

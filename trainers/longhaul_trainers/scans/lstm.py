@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from longhaul_trainers.scans.inputs import weight_gradient
+from longhaul_trainers.scans.native.library import call, serves
 
 
 def lstm_scan(
@@ -45,6 +46,10 @@ class _LSTMScan(torch.autograd.Function):
         cells = torch.empty_like(hidden)
         hidden[:, 0] = initial
         cells[:, 0] = initial_cell
+        if serves(hidden):
+            call("lstm_forward", hidden, recurrent.contiguous(), gates, hidden, cells)
+            ctx.save_for_backward(recurrent, gates, hidden, cells)
+            return hidden[:, 1:].transpose(0, 1), cells[:, -1].clone()
         transposed = recurrent.mT.contiguous()
         h, c = hidden.unbind(1), cells.unbind(1)
         both = gates[..., : 2 * size].unbind(1)
@@ -65,34 +70,50 @@ class _LSTMScan(torch.autograd.Function):
         ctx: Any, output_gradient: Tensor, last_cell_gradient: Tensor
     ) -> tuple[Tensor, ...]:
         recurrent, gates, hidden, cells = ctx.saved_tensors
-        i, f, g, o = gates.chunk(4, -1)
-        squashed = cells[:, 1:].tanh()
-        # By which c's gradient (for i, f, g) and h's (for o) are multiplied to give the gates'.
-        factors = torch.empty_like(gates).view(*i.shape[:3], 4, i.shape[3])
-        torch.mul(g * i, 1 - i, out=factors[..., 0, :])
-        torch.mul(cells[:, :-1] * f, 1 - f, out=factors[..., 1, :])
-        torch.mul(i, 1 - g * g, out=factors[..., 2, :])
-        torch.mul(squashed * o, 1 - o, out=factors[..., 3, :])
-        from_cell, from_hidden = factors[..., :3, :].unbind(1), factors[..., 3, :].unbind(1)
-        into_cell = (o * (1 - squashed * squashed)).unbind(1)
-        forget = f.unbind(1)
         by_hidden = torch.zeros_like(hidden)
         by_hidden[:, 1:] = output_gradient.transpose(0, 1)
-        h = by_hidden.unbind(1)
         by_cell = last_cell_gradient.clone(memory_format=torch.contiguous_format)
         by_gates = torch.empty_like(gates)
-        gate = by_gates.unbind(1)
-        split = by_gates.view_as(factors)
-        by_three, by_output = split[..., :3, :].unbind(1), split[..., 3, :].unbind(1)
-        for step in range(len(gate) - 1, -1, -1):
-            by_cell.add_(h[step + 1] * into_cell[step])
-            torch.mul(by_cell.unsqueeze(2), from_cell[step], out=by_three[step])
-            torch.mul(h[step + 1], from_hidden[step], out=by_output[step])
-            by_cell.mul_(forget[step])
-            h[step].baddbmm_(gate[step], recurrent)
+        if serves(hidden):
+            matrix = recurrent.contiguous()
+            call("lstm_backward", hidden, matrix, gates, cells, by_hidden, by_cell, by_gates)
+        else:
+            _pull_back(recurrent, gates, cells, by_hidden, by_cell, by_gates)
         return (
             weight_gradient(by_gates, hidden[:, :-1]),
             by_gates.transpose(0, 1),
             by_hidden[:, 0],
             by_cell,
         )
+
+
+def _pull_back(
+    recurrent: Tensor,
+    gates: Tensor,
+    cells: Tensor,
+    by_hidden: Tensor,
+    by_cell: Tensor,
+    by_gates: Tensor,
+) -> None:
+    """As ``lstm_backward`` in native/lstm.cpp."""
+    i, f, g, o = gates.chunk(4, -1)
+    squashed = cells[:, 1:].tanh()
+    # By which c's gradient (for i, f, g) and h's (for o) are multiplied to give the gates'.
+    factors = torch.empty_like(gates).view(*i.shape[:3], 4, i.shape[3])
+    torch.mul(g * i, 1 - i, out=factors[..., 0, :])
+    torch.mul(cells[:, :-1] * f, 1 - f, out=factors[..., 1, :])
+    torch.mul(i, 1 - g * g, out=factors[..., 2, :])
+    torch.mul(squashed * o, 1 - o, out=factors[..., 3, :])
+    from_cell, from_hidden = factors[..., :3, :].unbind(1), factors[..., 3, :].unbind(1)
+    into_cell = (o * (1 - squashed * squashed)).unbind(1)
+    forget = f.unbind(1)
+    h = by_hidden.unbind(1)
+    gate = by_gates.unbind(1)
+    split = by_gates.view_as(factors)
+    by_three, by_output = split[..., :3, :].unbind(1), split[..., 3, :].unbind(1)
+    for step in range(len(gate) - 1, -1, -1):
+        by_cell.add_(h[step + 1] * into_cell[step])
+        torch.mul(by_cell.unsqueeze(2), from_cell[step], out=by_three[step])
+        torch.mul(h[step + 1], from_hidden[step], out=by_output[step])
+        by_cell.mul_(forget[step])
+        h[step].baddbmm_(gate[step], recurrent)

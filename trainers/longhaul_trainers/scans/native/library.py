@@ -12,12 +12,15 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
+import torch
+from torch import Tensor
+
 _log = logging.getLogger(__name__)
 
 VARIABLE = "LONGHAUL_COMPILED_SCANS"
 """Environment variable: 0 for the scans written with torch."""
 
-SOURCE = Path(__file__).with_name("elman.cpp")
+FOLDER = Path(__file__).parent
 COMPILERS = ("c++", "g++", "clang++")
 FLAGS = (
     "-std=c++17",
@@ -75,7 +78,7 @@ def _compile(compiler: str, target: Path) -> None:
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
         built = Path(folder) / target.name
         subprocess.run(  # noqa: S603 - the user's own compiler
-            [compiler, *FLAGS, "-o", str(built), str(SOURCE)],
+            [compiler, *FLAGS, "-o", str(built), *map(str, sorted(FOLDER.glob("*.cpp")))],
             check=True,
             capture_output=True,
             encoding="utf-8",
@@ -98,7 +101,8 @@ def _key(compiler: str) -> str:
     told = subprocess.run(  # noqa: S603 - as above
         [compiler, "--version"], check=True, capture_output=True, timeout=TIMEOUT_S
     ).stdout
-    facts = [SOURCE.read_bytes(), " ".join(FLAGS).encode(), told, _processor()]
+    sources = [path.read_bytes() for path in sorted(FOLDER.glob("*.?pp"))]
+    facts = [*sources, " ".join(FLAGS).encode(), told, _processor()]
     return hashlib.sha256(b"\0".join(facts)).hexdigest()[:16]
 
 
@@ -121,3 +125,36 @@ def _cache_folder() -> Path:
     if facts.st_uid != os.getuid() or facts.st_mode & 0o022:
         raise PermissionError(f"{folder} may be written by others, so nothing is loaded from it")
     return folder
+
+
+TYPES = {torch.float32: "float32", torch.float64: "float64"}
+
+
+def call(name: str, states: Tensor, *arguments: Tensor | int) -> None:
+    """Calls one scan of the library, which must be there.
+
+    Args:
+        name: without its type, for example ``elman_forward``.
+        states: shape (P, T + 1, B, H); tells type and sizes.
+        arguments: what follows sizes and threads in its declaration; tensors on the CPU,
+            contiguous, of the same type.
+    """
+    loaded = library()
+    if loaded is None:
+        raise RuntimeError("there are no compiled scans")
+    if not all(one.is_contiguous() for one in arguments if isinstance(one, Tensor)):
+        raise ValueError(f"{name} takes contiguous tensors")
+    pack, steps, batch, size = states.shape
+    numbers = [pack, steps - 1, batch, size, torch.get_num_threads()]
+    getattr(loaded, f"{name}_{TYPES[states.dtype]}")(
+        *map(ctypes.c_int64, numbers),
+        *(
+            ctypes.c_void_p(one.data_ptr()) if isinstance(one, Tensor) else ctypes.c_int64(one)
+            for one in arguments
+        ),
+    )
+
+
+def serves(states: Tensor) -> bool:
+    """Whether the compiled scans take such tensors and are there."""
+    return states.device.type == "cpu" and states.dtype in TYPES and library() is not None
