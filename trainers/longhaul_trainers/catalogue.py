@@ -72,6 +72,7 @@ CELLS = Catalogue(
         "antisymmetric": "longhaul_trainers.cells.antisymmetric:AntisymmetricRNN",
         "cornn": "longhaul_trainers.cells.cornn:CoRNN",
         "elman": "longhaul_trainers.cells.composed:ComposedElman",
+        "dtriv": "longhaul_trainers.cells.dtriv:Dtriv",
         "eurnn": "longhaul_trainers.cells.eurnn:EURNN",
         "exprnn": "longhaul_trainers.cells.exprnn:ExpRNN",
         "fastgrnn": "longhaul_trainers.cells.fastrnn:FastGRNN",
@@ -109,6 +110,7 @@ MATRICES = Catalogue(
     {
         "cayley": "longhaul_trainers.matrices.cayley:CayleyMatrix",
         "circular": "longhaul_trainers.matrices.circular:CircularMatrix",
+        "dtriv": "longhaul_trainers.matrices.dynamic_trivialization:DynamicTrivializationMatrix",
         "eunn": "longhaul_trainers.matrices.eunn:EUNNMatrix",
         "exponential": "longhaul_trainers.matrices.exponential:ExponentialMatrix",
         "free": "longhaul_trainers.matrices.free:FreeMatrix",

@@ -66,6 +66,14 @@ class Nonlinearity(nn.Module, ABC):
         super().__init__()
 
     @classmethod
+    def check_size(cls, hidden_size: int) -> None:
+        """Refuses a number of entries a row; by default none.
+
+        Raises:
+            SettingError: at ``hidden_size``.
+        """
+
+    @classmethod
     def parameter_count(cls, hidden_size: int) -> int:
         """Number of trainable parameters of one slot."""
         return 0

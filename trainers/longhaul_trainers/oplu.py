@@ -48,6 +48,10 @@ class OPLU(Nonlinearity):
         generators: Sequence[torch.Generator],
     ) -> None:
         super().__init__(hidden_size, slots, generators)
+        self.check_size(hidden_size)
+
+    @classmethod
+    def check_size(cls, hidden_size: int) -> None:
         if hidden_size % 2:
             raise SettingError("hidden_size", f"oplu sorts pairs of units, found {hidden_size}")
 

@@ -49,7 +49,8 @@ def draw_recurrent(
     if init == "positive":
         root = torch.randn(size, size, generator=generator, dtype=torch.float64)
         shifted = root.mT @ root / size + torch.eye(size, dtype=torch.float64)
-        return gain * (shifted / torch.linalg.matrix_norm(shifted, 2)).float()
+        largest: Tensor = torch.linalg.matrix_norm(shifted, 2)
+        return gain * (shifted / largest).float()
     return gain * torch.eye(size)
 
 
@@ -70,11 +71,18 @@ class FreeSettings(RecurrentSettings):
     name: ClassVar[str] = "free"
     recurrent_init: RecurrentInit = setting("orthogonal", help="initial W")
     recurrent_gain: float = setting(1.0, ge=0, help="by which the initial W is multiplied")
+    penalty: Literal["none", "orthogonality"] = setting(
+        "none", structural=True, help="orthogonality: lambda |W^T W - I|^2, of which lambda is next"
+    )
+    penalty_weight: float = setting(1e-3, ge=0, help="lambda, where there is a penalty")
 
 
 @final
 class FreeMatrix(RecurrentMatrix):
-    """W itself is the parameter: H^2 of them, weight decay included."""
+    """W itself is the parameter: H^2 of them, weight decay included.
+
+    The penalty is the soft constraint of Vorontsov et al. 2017 (arXiv:1702.00071), equation 7.
+    """
 
     settings_type = FreeSettings
     formula = "W free"
@@ -87,6 +95,7 @@ class FreeMatrix(RecurrentMatrix):
         generators: Sequence[torch.Generator],
     ) -> None:
         super().__init__(hidden_size, slots, generators)
+        self._settings = tuple(slots)
 
         def draw(slot: FreeSettings, generator: torch.Generator) -> Tensor:
             return draw_recurrent(slot.recurrent_init, slot.recurrent_gain, hidden_size, generator)
@@ -99,6 +108,17 @@ class FreeMatrix(RecurrentMatrix):
 
     def matrix(self) -> Tensor:
         return self.weight
+
+    def penalty(self) -> Tensor | None:
+        if self._settings[0].penalty == "none":
+            return None
+        identity = torch.eye(self.hidden_size, dtype=self.weight.dtype, device=self.weight.device)
+        return torch.stack(
+            [
+                slot.penalty_weight * (W.mT @ W - identity).square().sum()
+                for slot, W in zip(self._settings, self.weight, strict=True)
+            ]
+        )
 
     def parameter_groups(self) -> list[ParameterGroup]:
         return [recurrent_group(self.slots, [self.weight], decay=True)]
