@@ -90,6 +90,25 @@ def test_expected_steps(rungs, trials, factor, steps):
     assert expected_steps(rungs, trials, factor) == steps
 
 
+def test_counts_look_into_every_branch_of_a_component():
+    """The largest matrix comes first and has no hole of its own, the smallest last has several."""
+    text = """
+task: copying
+cell:
+  name: elman
+  hidden_size: 100
+  bias: false
+  matrix:
+    choice:
+      - {name: free}
+      - {name: exponential, skew_init: {choice: [henaff, cayley]}}
+      - {name: householder, reflections: {choice: [2, 4]}}
+"""
+    (cell,) = summarise(SearchSpec.from_text(text, "my.yaml")).cells
+    others = 100 * 10 + 101 * 9
+    assert (cell.smallest, cell.largest) == (199 + others, 100 * 100 + others)
+
+
 def test_the_resolved_space_is_the_one_that_would_be_recorded():
     found = summary()
     spec = SearchSpec.from_text(SPACE, "my.yaml")
@@ -109,7 +128,7 @@ def test_settings_are_described():
     )
     assert (init.type, init.range, init.default_text()) == (
         "one of",
-        "constant, chrono",
+        "constant, chrono, uniform",
         "constant",
     )
     assert (most.type, most.optional, most.default_text()) == ("whole number", True, "null")

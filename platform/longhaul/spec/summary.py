@@ -209,5 +209,5 @@ def _extreme(
     for found in inside:
         condition = dict(found.condition)
         tried = [best | condition | {found.name: one} for one in found.hole.representatives]
-        best = chosen(tried, key=measure)
+        best = chosen([best, *tried], key=measure)  # a hole of another branch may not go as far
     return measure(best)
