@@ -151,3 +151,22 @@ def test_gorus_update_gate_starts_as_its_authors_library_made_it():
     assert (reset == 2).all()
     assert (candidate == torch.tensor(0.01)).all()
     assert update.std().item() == pytest.approx(1 / math.sqrt(512), rel=0.1)
+
+
+def test_a_trained_diagonal_takes_the_place_of_chosen_signs():
+    matrix = build("unitary_cayley", 4)
+    assert dimensions(matrix) == 4**2
+    with torch.no_grad():
+        matrix.theta[0] = torch.tensor([0.0, 0.0, 0.0, math.pi])
+    real = build("cayley", 4, rho=0.25)
+    torch.testing.assert_close(matrix.matrix()[0, :4, :4], real.matrix()[0])
+    assert matrix.matrix()[0, :4, 4:].abs().max() < 1e-6
+
+
+def test_the_angles_of_d_have_a_rate_and_an_optimiser_of_their_own():
+    groups = cell("scurnn", phase_learning_rate_ratio=0.3).parameter_groups()
+    found = {group.name: group for group in groups}
+    assert found["phases"].learning_rate_ratio.item() == pytest.approx(0.3)
+    assert found["recurrent"].learning_rate_ratio.item() == pytest.approx(0.1)
+    assert (found["phases"].optimizer, found["recurrent"].optimizer) == (None, "rmsprop")
+    assert cell("scurnn").initial.abs().max() <= 0.01
