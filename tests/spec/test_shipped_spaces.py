@@ -103,7 +103,7 @@ def test_a_shipped_space_given_as_a_file_has_its_own_name():
         ("search_spaces/copying-quickstart.yaml", "no such file; did you mean the shipped space"),
         ("mine", "did you mean the file mine.yaml?"),
         ("folder", "a folder; expected a YAML file or a shipped space"),
-        ("nowhere.yaml", "no such file; Known: adding/exprnn"),
+        ("nowhere.yaml", "no such file; Known: adding/"),
         ("../../../etc/passwd.yaml", "no such file"),
         ("../search_spaces/copying/lstm", "neither a file nor a shipped space"),
         ("", "neither a file nor a shipped space"),
