@@ -3,6 +3,7 @@ import torch
 
 from longhaul_trainers.scans.cornn import cornn_scan
 from longhaul_trainers.scans.lem import lem_scan
+from longhaul_trainers.scans.unicornn import unicornn_scan
 
 T, P, B, H = 6, 3, 4, 5
 
@@ -80,10 +81,37 @@ class LEM:
         return torch.stack(outputs), z
 
 
-both = pytest.mark.parametrize("kind", [CoRNN, LEM])
+class UnICORNN:
+    @staticmethod
+    def leaves(steps, pack, batch, size, dtype):
+        return [
+            normal(pack, size, dtype=dtype),
+            normal(pack, size, dtype=dtype, seed=1) / 4,
+            normal(steps, pack, batch, size, dtype=dtype),
+            normal(pack, batch, size, dtype=dtype),
+            normal(pack, batch, size, dtype=dtype, seed=1),
+        ]
+
+    @staticmethod
+    def constants(pack, dtype):
+        return {"alpha": vector(0, 3, pack, dtype)}
+
+    scan = staticmethod(unicornn_scan)
+
+    @staticmethod
+    def one(w, d, u, y, z, alpha):
+        outputs = []
+        for force in u:
+            z = z - d * (torch.tanh(w * y + force) + alpha * y)
+            y = y + d * z
+            outputs.append(y)
+        return torch.stack(outputs), z
 
 
-@both
+every_scan = pytest.mark.parametrize("kind", [CoRNN, LEM, UnICORNN])
+
+
+@every_scan
 @pytest.mark.parametrize("pack", [1, P])
 def test_values_and_gradients_equal_a_loop_over_the_equations(kind, pack):
     leaves = [leaf.requires_grad_() for leaf in kind.leaves(T, pack, B, H, torch.float64)]
@@ -111,7 +139,7 @@ def test_values_and_gradients_equal_a_loop_over_the_equations(kind, pack):
         torch.testing.assert_close(gradient, one)
 
 
-@both
+@every_scan
 def test_gradcheck(kind):
     leaves = [leaf.requires_grad_() for leaf in kind.leaves(3, 2, 2, 3, torch.float64)]
     constants = kind.constants(2, torch.float64)
@@ -121,7 +149,7 @@ def test_gradcheck(kind):
 SHAPES = [(9, 20, 64), (5, 3, 7), (6, 5, 190), (7, 1, 33), (1, 3, 5), (1, 1, 4), (3, 128, 100)]
 
 
-@both
+@every_scan
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_slot_has_the_same_bits_alone_and_in_a_pack(kind, shape):
     steps, batch, size = shape
@@ -148,12 +176,12 @@ def test_a_slot_has_the_same_bits_alone_and_in_a_pack(kind, shape):
             assert torch.equal(one.select(axis, 0), all_slots.select(axis, p)), which
 
 
-@both
+@every_scan
 def test_nan_in_one_slot_leaves_the_neighbours_alone(kind):
     def run(poison):
         leaves = kind.leaves(T, P, B, H, torch.float32)
         if poison:
-            leaves[0][1, 0, 0] = float("nan")
+            leaves[0][1].fill_(float("nan"))
         leaves = [leaf.requires_grad_() for leaf in leaves]
         outputs, last = kind.scan(*leaves, **kind.constants(P, torch.float32))
         by = [normal(T, P, B, H).float(), normal(P, B, H).float()]
