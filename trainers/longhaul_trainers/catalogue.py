@@ -71,8 +71,8 @@ CELLS = Catalogue(
     {
         "antisymmetric": "longhaul_trainers.cells.antisymmetric:AntisymmetricRNN",
         "cornn": "longhaul_trainers.cells.cornn:CoRNN",
-        "elman": "longhaul_trainers.cells.composed:ComposedElman",
         "dtriv": "longhaul_trainers.cells.dtriv:Dtriv",
+        "elman": "longhaul_trainers.cells.composed:ComposedElman",
         "eurnn": "longhaul_trainers.cells.eurnn:EURNN",
         "exprnn": "longhaul_trainers.cells.exprnn:ExpRNN",
         "fastgrnn": "longhaul_trainers.cells.fastrnn:FastGRNN",
