@@ -158,3 +158,22 @@ def test_the_initial_state_starts_at_0_and_is_learned():
     assert cell.initial.tolist() == [[0.0] * H]
     main = next(group for group in cell.parameter_groups() if group.name == "main")
     assert any(one is cell.initial for one in main.parameters)
+
+
+def test_a_soft_penalty_draws_a_free_matrix_towards_the_orthogonal_ones():
+    slots = [{"penalty": "orthogonality", "penalty_weight": weight} for weight in (0.0, 1.0)]
+    settings = [
+        parse_component(MATRICES, {"name": "free", "recurrent_gain": 1.5} | s) for s in slots
+    ]
+    free = MATRICES.get("free")(H, settings, [torch.Generator().manual_seed(1)] * 2)
+    start = free.matrix()[0].detach().clone()
+    optimizer = PackOptimizer(free.parameter_groups(), [SGDSettings(learning_rate=0.02)] * 2)
+    for _ in range(200):
+        free.zero_grad()
+        free.penalty().sum().backward()
+        optimizer.step(torch.ones(2, dtype=torch.bool), torch.ones(2))
+    assert torch.equal(free.matrix()[0], start)
+    assert free.diagnostics()["orthogonality_error"][1] < 1e-3
+    assert MATRICES.get("free")(H, settings[:1], [torch.Generator()]).penalty() is not None
+    plain = parse_component(MATRICES, "free")
+    assert MATRICES.get("free")(H, [plain], [torch.Generator()]).penalty() is None
