@@ -102,3 +102,22 @@ def test_bits_do_not_depend_on_the_neighbours():
         mine = gradient_flow(Pack([alone]).model, together.task, data)
         assert all(torch.equal(mine[name][0], found[name][p]) for name in found)
         assert not any(math.isnan(one.item()) for one in mine.values())
+
+
+def test_a_state_without_gradient_or_that_is_the_output_itself_counts_alike_in_a_pack():
+    cell = {"name": "slstm", "hidden_size": 8}
+    together = pack(cell, cell)
+    batch = together.task.evaluation_set("validation", SEQUENCES)
+    found = gradient_flow(together.model, together.task, batch)
+    alone = pack(cell)
+    first = gradient_flow(alone.model, alone.task, batch)
+    assert all(torch.equal(first[name][0], values[0]) for name, values in found.items())
+
+
+def test_batch_norm_keeps_its_running_statistics():
+    normed = pack({"name": "mingru", "hidden_size": 8, "norm": "batch"})
+    before = {name: one.clone() for name, one in normed.model.state_dict().items()}
+    batch = normed.task.evaluation_set("validation", SEQUENCES)
+    gradient_flow(normed.model, normed.task, batch)
+    assert normed.model.training
+    assert all(torch.equal(before[name], one) for name, one in normed.model.state_dict().items())

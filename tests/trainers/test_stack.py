@@ -29,7 +29,7 @@ def drawn(*shape, seed=0):
 
 
 def build(name, pack, inputs=3, **values):
-    settings = parse_component(CELLS, {"name": name, "hidden_size": 6} | values)
+    settings = parse_component(CELLS, {"name": name, "hidden_size": 8} | values)
     return CELLS.get(name)(inputs, [settings] * pack, generators(pack))
 
 

@@ -1,5 +1,7 @@
 """Measuring the models of a pack on a fixed set."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -35,9 +37,16 @@ def evaluate(model: SequenceModel, task: Task, data: EvaluationSet) -> dict[str,
     Returns:
         ``loss`` and the task's further metrics, each of shape (P,), float64.
     """
-    model.eval()  # batch normalisation by running statistics, which it leaves as they are
-    try:
+    with evaluating(model):
         return _means(model, task, data)
+
+
+@contextmanager
+def evaluating(model: SequenceModel) -> Iterator[None]:
+    """Makes batch normalisation take its running statistics, and leave them as they are."""
+    model.eval()
+    try:
+        yield
     finally:
         model.train()
 

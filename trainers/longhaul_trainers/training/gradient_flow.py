@@ -7,6 +7,7 @@ from torch import Tensor
 
 from longhaul_trainers.cells.base import State
 from longhaul_trainers.tasks.base import Batch, Task
+from longhaul_trainers.training.evaluation import evaluating
 from longhaul_trainers.training.model import SequenceModel
 
 FRACTIONS = (0.0, 0.25, 0.5, 0.75)
@@ -38,7 +39,7 @@ def gradient_flow(model: SequenceModel, task: Task, batch: Batch) -> dict[str, T
     steps = inputs.shape[0]
     # one step at least, which makes the state of any cell
     moments = [max(1, min(round(fraction * steps), steps - 1)) for fraction in FRACTIONS]
-    with torch.enable_grad():
+    with torch.enable_grad(), evaluating(model):
         states: list[State] = []
         outputs: list[Tensor] = []
         state: State | None = None
@@ -46,15 +47,24 @@ def gradient_flow(model: SequenceModel, task: Task, batch: Batch) -> dict[str, T
             if first < last:
                 seen, state = model.cell(inputs[first:last], state)
                 outputs.append(seen)
+                # apart from the outputs, of which the state may be the last: only what is read
+                # after this moment counts
+                state = tuple(one.view_as(one) for one in state)
             states.append(state or ())
         read = model.read(torch.cat(outputs))
         loss = torch.stack([task.loss(slot, targets) for slot in read]).sum()
-    flat = [one for state in states[:-1] for one in state]
+    # a cell may carry what no gradient flows through: a count of steps, a scale
+    flat = [one for state in states[:-1] for one in state if one.requires_grad]
     gradients = iter(torch.autograd.grad(loss, flat, allow_unused=True))
     norms = {}
     for fraction, state in zip(FRACTIONS, states, strict=False):
-        squares = [_square(next(gradients), model.cell.pack_size) for _ in state]
-        norms[f"state_at_{round(100 * fraction)}"] = torch.stack(squares).sum(0).sqrt()
+        found = [next(gradients) if one.requires_grad else None for one in state]
+        squares = [_square(one, model.cell.pack_size) for one in found]
+        # one after the other: a sum over a stack adds in an order that depends on P
+        total = squares[0]
+        for square in squares[1:]:
+            total = total + square
+        norms[f"state_at_{round(100 * fraction)}"] = total.sqrt()
     return norms
 
 
