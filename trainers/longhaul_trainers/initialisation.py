@@ -73,3 +73,14 @@ def _haar_orthogonal(size: int, generator: torch.Generator) -> Tensor:
     Q, R = torch.linalg.qr(gaussian)
     drawn: Tensor = Q * R.diagonal().sign()
     return drawn
+
+
+def haar_unitary(size: int, generator: torch.Generator) -> Tensor:
+    """A unitary matrix (size, size), complex128, from the Haar measure.
+
+    The real parts are drawn before the imaginary ones. Reference: as `haar_orthogonal`.
+    """
+    parts = torch.randn(2, size, size, generator=generator, dtype=torch.float64)
+    Q, R = torch.linalg.qr(torch.complex(parts[0], parts[1]))
+    drawn: Tensor = Q * R.diagonal().sgn()
+    return drawn

@@ -67,7 +67,7 @@ class CircularMatrix(RecurrentMatrix):
         generators: Sequence[torch.Generator],
     ) -> None:
         super().__init__(hidden_size, slots, generators)
-        slots[0].check_rings(hidden_size)
+        self.check_size(hidden_size, slots[0])
         channels, size = slots[0].channels, slots[0].kernel_size
         self.kernel = stack_slots(slots, generators, _draw_kernel)
         ring = torch.eye(hidden_size // channels)
@@ -77,10 +77,13 @@ class CircularMatrix(RecurrentMatrix):
         self.register_buffer("shifts", shifts, persistent=False)
 
     @classmethod
+    def check_size(cls, hidden_size: int, settings: RecurrentSettings) -> None:
+        _own(settings).check_rings(hidden_size)
+
+    @classmethod
     def parameter_count(cls, hidden_size: int, settings: RecurrentSettings) -> int:
-        if not isinstance(settings, CircularSettings):
-            raise TypeError(f"expected settings of rings, found {settings!r}")
-        return settings.channels**2 * settings.kernel_size
+        own = _own(settings)
+        return own.channels**2 * own.kernel_size
 
     def matrix(self) -> Tensor:
         # One slot at a time: the kernel's gradient is a sum over the ring.
@@ -93,6 +96,12 @@ class CircularMatrix(RecurrentMatrix):
 
     def parameter_groups(self) -> list[ParameterGroup]:
         return [recurrent_group(self.slots, [self.kernel], decay=True)]
+
+
+def _own(settings: RecurrentSettings) -> CircularSettings:
+    if not isinstance(settings, CircularSettings):
+        raise TypeError(f"expected settings of rings, found {settings!r}")
+    return settings
 
 
 def _draw_kernel(slot: CircularSettings, generator: torch.Generator) -> Tensor:
