@@ -71,6 +71,7 @@ CELLS = Catalogue(
     {
         "antisymmetric": "longhaul_trainers.cells.antisymmetric:AntisymmetricRNN",
         "cornn": "longhaul_trainers.cells.cornn:CoRNN",
+        "dgrnn_reconstructed": "longhaul_trainers.cells.dgrnn_reconstructed:DGRNNReconstructed",
         "dtriv": "longhaul_trainers.cells.dtriv:Dtriv",
         "elman": "longhaul_trainers.cells.composed:ComposedElman",
         "eurnn": "longhaul_trainers.cells.eurnn:EURNN",
@@ -132,6 +133,9 @@ MATRICES = Catalogue(
         "symmetric_skew": "longhaul_trainers.matrices.symmetric_skew:SymmetricSkewMatrix",
         "unitary": "longhaul_trainers.matrices.unitary:UnitaryMatrix",
         "unitary_cayley": "longhaul_trainers.matrices.unitary_cayley:UnitaryCayleyMatrix",
+        "vector_field_diagonal": "longhaul_trainers.matrices.vector_field_diagonal:DiagonalFieldMatrix",
+        "vector_field_metric": "longhaul_trainers.matrices.vector_field_metric:MetricFieldMatrix",
+        "vector_field_operator": "longhaul_trainers.matrices.vector_field_operator:OperatorFieldMatrix",
     },
     group="longhaul.matrices",
 )

@@ -1,0 +1,111 @@
+"""UR-LSTM: an LSTM that remembers for all lengths from the start."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+import torch
+from torch import Tensor, nn
+
+from longhaul_trainers.cells.base import Cell, CellSettings, State
+from longhaul_trainers.cells.refine_gate import (
+    BIBTEX,
+    DIFFERS,
+    REFERENCE,
+    RefineGateSettings,
+    draw_constants,
+    draw_input_gates,
+    draw_recurrent_gates,
+    effective_gate,
+)
+from longhaul_trainers.parameter_groups import ParameterGroup
+from longhaul_trainers.scans.inputs import hoisted_input_product
+from longhaul_trainers.scans.stepwise import stepwise_scan
+from longhaul_trainers.slots import stack_slots
+
+
+@dataclass(frozen=True, kw_only=True)
+class URLSTMSettings(RefineGateSettings):
+    """Settings of `URLSTM`."""
+
+    name: ClassVar[str] = "ur_lstm"
+
+
+@final
+class URLSTM(Cell):
+    """The LSTM with a uniform forget gate and a refine gate; h0 = c0 = 0.
+
+    Without input, unit j keeps the fraction u_j of its cell at each step, u uniform on
+    (1/n, 1 - 1/n), so that the time scales are there before training; and the refine gate lets the
+    forget gate come near 1 without leaving the region where it has a gradient. The input gate is
+    1 - g, so there are as many parameters as in an LSTM.
+
+    Gates in the order f, r, u, o in all parameters, without r under ``mechanism: u``. V starts
+    Glorot uniform gate by gate, U as ``recurrent_init`` says, b at 0. The carried state is
+    ``(h, c)``.
+    """
+
+    settings_type = URLSTMSettings
+    equations = (
+        "f = sigmoid(U_f h + V_f x + b_f + a), a = log(u / (1 - u)) fixed\n"
+        "r = sigmoid(U_r h + V_r x + b_r - a)\n"
+        "g = (1 - 2 r) * f^2 + 2 r * f\n"
+        "c' = g * c + (1 - g) * tanh(U_u h + V_u x + b_u)\n"
+        "h' = sigmoid(U_o h + V_o x + b_o) * tanh(c')"
+    )
+    reference = REFERENCE
+    bibtex = BIBTEX
+    differs = DIFFERS
+    count_formula = "4 * n * (n + m + 1)"
+    search_ranges: ClassVar = {
+        "training.optimizer.learning_rate": "{loguniform: [1e-4, 1e-2]}",
+        "training.clip_norm": "{choice: [null, 1, 10]}",
+        "mechanism": "{choice: [ur, u, r]}",
+    }
+    constants: Tensor
+
+    def __init__(
+        self,
+        input_size: int,
+        slots: Sequence[URLSTMSettings],
+        generators: Sequence[torch.Generator],
+    ) -> None:
+        super().__init__(input_size, slots, generators)
+        gates = 3 + slots[0].refined
+        self.recurrent_weight = stack_slots(
+            slots, generators, lambda slot, drawn: draw_recurrent_gates(slot, gates, drawn)
+        )
+        self.input_weight = stack_slots(
+            slots, generators, lambda slot, drawn: draw_input_gates(slot, gates, input_size, drawn)
+        )
+        self.bias = nn.Parameter(torch.zeros(len(slots), gates * self.hidden_size))
+        constants = stack_slots(slots, generators, draw_constants).detach()
+        self.register_buffer("constants", constants)
+
+    @classmethod
+    def parameter_count(cls, input_size: int, settings: CellSettings) -> int:
+        if not isinstance(settings, URLSTMSettings):
+            raise TypeError(f"expected settings of a UR-LSTM, found {settings!r}")
+        size = settings.hidden_size
+        return (3 + settings.refined) * size * (input_size + size + 1)
+
+    def forward(self, inputs: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        if state is None:
+            state = self.zero_state(inputs, self.hidden_size, self.hidden_size)
+        rest = self.bias.shape[1] - self.constants.shape[1]
+        bias = self.bias + nn.functional.pad(self.constants, (0, rest))
+        products = hoisted_input_product(inputs, self.input_weight, bias)
+        return stepwise_scan(_step, [self.recurrent_weight.mT.contiguous()], products, state)
+
+    def parameter_groups(self) -> list[ParameterGroup]:
+        parameters = (self.recurrent_weight, self.input_weight, self.bias)
+        return [ParameterGroup("main", parameters, torch.ones(self.pack_size))]
+
+
+def _step(parameters: Sequence[Tensor], products: Tensor, state: State) -> State:
+    h, c = state
+    *forget, update, output = torch.baddbmm(products, h, parameters[0]).split(h.shape[-1], -1)
+    g = effective_gate(forget)
+    update = torch.tanh(update)
+    c = update + g * (c - update)
+    return torch.sigmoid(output) * torch.tanh(c), c
