@@ -86,7 +86,7 @@ def test_a_checkpoint_between_two_points_keeps_the_running_means():
     training = first.train()
     next(training)
     for _ in range(2):
-        first._train_step()
+        first.train_step()
     second = Pack([trial])
     second.restore(first.checkpoint())
     assert second.step == 6
@@ -182,7 +182,7 @@ def test_clipping_bounds_the_step_of_each_slot_alone():
     free, clipped = config(3, optimizer="sgd"), config(3, optimizer="sgd", clip_norm=1e-4)
     pack = Pack([free, clipped])
     before = pack.model.readout_weight.detach().clone()
-    pack._train_step()
+    pack.train_step()
     moved = (pack.model.readout_weight - before).flatten(1).norm(dim=1)
     assert 0 < moved[1] <= 1.01e-4 * 3e-3
     assert moved[0] > 10 * moved[1]
@@ -196,7 +196,7 @@ def test_the_recurrent_group_learns_at_its_ratio():
     pack = Pack([config(0, optimizer="sgd"), slow])
     before = pack.model.cell.recurrent.matrix().detach().clone()
     for _ in range(3):
-        pack._train_step()
+        pack.train_step()
     moved = (pack.model.cell.recurrent.matrix() - before).detach().flatten(1).norm(dim=1)
     assert moved[0] > 100 * moved[1]
 

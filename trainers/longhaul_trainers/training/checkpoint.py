@@ -21,18 +21,14 @@ def write_checkpoint(facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) ->
     }
 
 
-def read_checkpoint(
-    files: Mapping[str, bytes], expected: Mapping[str, Tensor]
-) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def read_checkpoint(files: Mapping[str, bytes]) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """The facts and tensors of a checkpoint.
 
     Args:
         files: what `write_checkpoint` made.
-        expected: the tensors wanted, for their names and shapes.
 
     Raises:
-        ValueError: a file is missing or damaged, the format is another, or the tensors are not
-            the expected ones.
+        ValueError: a file is missing or damaged, or the format is another.
     """
     for name in (TENSORS, FACTS):
         if name not in files:
@@ -44,9 +40,17 @@ def read_checkpoint(
         raise ValueError(f"the checkpoint is damaged: {error}") from error
     if facts.pop("format", None) != FORMAT:
         raise ValueError(f"the checkpoint is not of format {FORMAT}")
-    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    return facts, tensors
+
+
+def check_tensors(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+    """Refuses tensors that are not the expected ones by name and shape.
+
+    Raises:
+        ValueError: with the names of those that differ.
+    """
+    shapes = {name: tuple(tensor.shape) for name, tensor in found.items()}
     wanted = {name: tuple(tensor.shape) for name, tensor in expected.items()}
     if shapes != wanted:
         different = sorted(n for n in shapes | wanted if shapes.get(n) != wanted.get(n))
         raise ValueError(f"the checkpoint has other tensors: {', '.join(different)}")
-    return facts, tensors

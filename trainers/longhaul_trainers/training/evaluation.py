@@ -3,12 +3,15 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from longhaul_trainers.tasks.base import Batch, Task
+from longhaul_trainers.catalogue import TASKS
+from longhaul_trainers.tasks.base import Batch, Split, Task
 from longhaul_trainers.training.model import SequenceModel
+from longhaul_trainers.training.settings import TrialConfig
 
 # Hidden states of one chunk of an evaluation set: T * B * H floats of a slot, 64 MiB at most. Only
 # the shape of a slot decides, never P, so that a slot's bits do not depend on its neighbours.
@@ -28,6 +31,43 @@ class EvaluationSet:
         size = max(1, min(sequences, CHUNK_FLOATS // (steps * hidden_size)))
         cut = zip(batch.inputs.split(size, 1), batch.targets.split(size, 1), strict=True)
         return cls(tuple(Batch(one, other).to(device) for one, other in cut))
+
+
+class Measure:
+    """The task of trials of one structure and its fixed sets, made once for all their packs.
+
+    Args:
+        trial: any one of the trials.
+        device: where they compute.
+    """
+
+    def __init__(self, trial: TrialConfig, device: torch.device) -> None:
+        self.task: Task = TASKS.get(trial.task.name)(trial.task)
+        self.device = device
+        self._trial = trial
+
+    @cached_property
+    def validation(self) -> EvaluationSet:
+        """What every point of a curve is measured on."""
+        return self._cut("validation", self._trial.training.validation_size)
+
+    @cached_property
+    def test(self) -> EvaluationSet:
+        """What the best weights of a trial are measured on, once."""
+        return self._cut("test", self._trial.training.test_size)
+
+    @cached_property
+    def hashes(self) -> dict[str, str]:
+        """SHA-256 of both sets."""
+        training = self._trial.training
+        return {
+            "validation": self.task.evaluation_hash("validation", training.validation_size),
+            "test": self.task.evaluation_hash("test", training.test_size),
+        }
+
+    def _cut(self, split: Split, size: int) -> EvaluationSet:
+        batch = self.task.evaluation_set(split, size)
+        return EvaluationSet.cut(batch, self._trial.cell.hidden_size, self.device)
 
 
 @torch.no_grad()

@@ -2,17 +2,15 @@
 
 import math
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
-from longhaul_trainers.catalogue import TASKS
 from longhaul_trainers.seeds import derive_seed
 from longhaul_trainers.tasks.base import Batch, Task
-from longhaul_trainers.training.checkpoint import read_checkpoint, write_checkpoint
-from longhaul_trainers.training.evaluation import EvaluationSet, evaluate
+from longhaul_trainers.training.checkpoint import check_tensors
+from longhaul_trainers.training.evaluation import Measure, evaluate
 from longhaul_trainers.training.gradient_flow import gradient_flow
 from longhaul_trainers.training.model import SequenceModel
 from longhaul_trainers.training.optimizers import (
@@ -20,62 +18,45 @@ from longhaul_trainers.training.optimizers import (
     PackOptimizer,
     gradient_norms,
 )
+from longhaul_trainers.training.point import Divergence, Point
 from longhaul_trainers.training.settings import TrialConfig
+from longhaul_trainers.training.slot_state import SlotState
 
-
-@dataclass(frozen=True)
-class Divergence:
-    """How a trial left the numbers that mean something.
-
-    Attributes:
-        step: the training step that diverged, counted from 1.
-        reason: what was seen.
-    """
-
-    step: int
-    reason: str
-
-
-@dataclass(frozen=True)
-class Point:
-    """One point of a trial's curve.
-
-    Attributes:
-        step: training steps done.
-        metrics: by their full names, for example ``valid/loss``.
-    """
-
-    step: int
-    metrics: dict[str, float]
+__all__ = ["Divergence", "Pack", "Point"]
 
 
 class Pack:
     """P trials in one batched computation; a single trial is P = 1.
 
-    A trial's curve depends on its configuration and seed alone: not on its neighbours, nor on how
-    often training was cut, as long as the points of evaluation are the same. Each slot's
-    arithmetic must run on one thread for this to hold bit for bit.
+    A trial's curve depends on its configuration and seed alone: not on its neighbours or how far
+    they are, nor on how often training was cut, as long as the points of evaluation are the same.
+    Each slot's arithmetic must run on one thread for this to hold bit for bit.
 
     Args:
         trials: configurations of equal structure.
         device: where to compute.
+        states: where each trial stands; None for one that begins.
+        measure: of an earlier pack of this structure, to be shared; None: made anew.
 
     Raises:
-        ValueError: the trials differ in what must be equal inside a pack.
+        ValueError: the trials differ in what must be equal inside a pack, or a state is not of
+            its trial.
     """
 
-    def __init__(self, trials: Sequence[TrialConfig], device: str | torch.device = "cpu") -> None:
+    def __init__(
+        self,
+        trials: Sequence[TrialConfig],
+        device: str | torch.device = "cpu",
+        states: Sequence[SlotState | None] | None = None,
+        measure: Measure | None = None,
+    ) -> None:
         if any(trial.structure() != trials[0].structure() for trial in trials):
             raise ValueError("the trials of a pack must be equal in everything structural")
         self.trials = tuple(trials)
         self.device = torch.device(device)
-        self.task: Task = TASKS.get(trials[0].task.name)(trials[0].task)
-        generators = [
-            torch.Generator().manual_seed(derive_seed(trial.seed, "initialization"))
-            for trial in trials
-        ]
-        self.model = SequenceModel(self.task, [trial.cell for trial in trials], generators)
-        self.model.to(self.device)
+        self.measure = measure or Measure(trials[0], self.device)
+        self.task: Task = self.measure.task
+        self.model = self._model(range(len(trials)))
         self.optimizer = PackOptimizer(
             self.model.parameter_groups(), [_optimizer(trial) for trial in trials]
         )
@@ -86,99 +67,139 @@ class Pack:
         self._loss_limit = self.task.baseline * self._vector(
             [trial.training.divergence for trial in trials], torch.float64
         )
-        self._validation = self._evaluation_set("validation")
-        self.step = 0
+        self.idle = [False] * len(trials)
+        """Slots that training leaves where they are."""
+        self.steps_done = [0] * len(trials)
         self.divergences: list[Divergence | None] = [None] * len(trials)
         # Sums since the last point of the curve: training loss and gradient norm.
         self._sums = torch.zeros(2, len(trials), dtype=torch.float64, device=self.device)
-        self._summed = 0
+        self._summed = [0] * len(trials)
+        self._last_points = [0] * len(trials)
+        self._clocks = [(0, time.perf_counter())] * len(trials)
         self.best_value = self._vector([math.inf] * len(trials), torch.float64)
         self.best_step = [0] * len(trials)
         self._best_weights = {name: t.clone() for name, t in self.model.state_dict().items()}
+        self._views: dict[tuple[int, ...], SequenceModel] = {}
+        for p, state in enumerate(states or ()):
+            if state is not None:
+                self.load(p, state)
 
     @property
     def steps(self) -> int:
         """Training steps after which the last of the trials is done."""
         return max(trial.training.steps or 0 for trial in self.trials)
 
+    @property
+    def step(self) -> int:
+        """Training steps of the slot that is furthest."""
+        return max(self.steps_done)
+
     def train(self, until: int | None = None) -> Iterator[list[Point]]:
         """Trains on, and yields one point for each slot wherever the curve has one.
 
-        A point falls on every ``evaluate_every`` steps, on ``until``, and on the step at which the
-        last trial still alive diverges. The first one of every ``diagnose_every`` steps and the
-        last one also have diagnostics. Training may be dropped after any point and taken up
-        again by another call, or from a checkpoint in another process.
+        All slots must have made the same number of steps. A point falls on every
+        ``evaluate_every`` steps, on ``until``, and on the step at which the last trial still alive
+        diverges. The first one of every ``diagnose_every`` steps and the last one also have
+        diagnostics. Training may be dropped after any point and taken up again by another call, or
+        from a checkpoint in another process.
 
         Args:
             until: step count at which to end; None for all of the steps.
+
+        Raises:
+            ValueError: the slots are not equally far.
         """
+        if min(self.steps_done) != max(self.steps_done):
+            raise ValueError(f"the slots are not equally far: {self.steps_done}")
         until = min(until or self.steps, self.steps)
         every = self.trials[0].training.evaluate_every
-        started, before = time.perf_counter(), self.step
+        slots = range(len(self.trials))
+        self._set_clocks(slots)
         while self.step < until and not all(self.divergences):
-            self._train_step()
+            self.train_step()
             ended = self.step == until or all(self.divergences)
             if self.step % every == 0 or ended:
-                speed = (self.step - before) / (time.perf_counter() - started)
-                diagnose = self.trials[0].training.diagnose_every
-                due = self.step == self.steps or self.step // diagnose > before // diagnose
-                yield self._points(speed, diagnose=due)
-                started, before = time.perf_counter(), self.step
+                yield self.points(slots, valid=not all(self.divergences))
+                self._set_clocks(slots)
 
-    def test(self) -> list[dict[str, float]]:
-        """Loss and metrics on the test set of each slot's weights that validated best."""
-        current = {name: t.clone() for name, t in self.model.state_dict().items()}
-        self.model.load_state_dict(self._best_weights)
-        measured = evaluate(self.model, self.task, self._evaluation_set("test"))
-        self.model.load_state_dict(current)
+    def test(self, slots: Sequence[int] | None = None) -> list[dict[str, float]]:
+        """Loss and metrics on the test set of the weights that validated best.
+
+        Args:
+            slots: those wanted; None for all.
+        """
+        chosen = tuple(range(len(self.trials)) if slots is None else slots)
+        model = self._model(chosen)
+        model.load_state_dict(_rows(self._best_weights, chosen))
+        measured = evaluate(model, self.task, self.measure.test)
         return [
-            {f"test/{name}": values[p].item() for name, values in measured.items()}
-            for p in range(len(self.trials))
+            {f"test/{name}": values[i].item() for name, values in measured.items()}
+            for i in range(len(chosen))
         ]
 
     def best_weights(self, slot: int) -> dict[str, Tensor]:
         """One slot's weights where they validated best, on the CPU, without the pack dimension."""
         return {name: t[slot].cpu().clone() for name, t in self._best_weights.items()}
 
-    def checkpoint(self) -> dict[str, bytes]:
-        """Everything that `restore` needs to go on bit for bit, as named files."""
-        facts = {
-            "step": self.step,
-            "trials": [trial.dump() for trial in self.trials],
-            "divergences": [one and vars(one) for one in self.divergences],
-            "summed": self._summed,
-            "best_step": self.best_step,
-        }
-        return write_checkpoint(facts, self._tensors())
+    def checkpoint(self, slot: int = 0) -> dict[str, bytes]:
+        """Everything that `restore` needs to go on with a slot bit for bit, as named files."""
+        return self.slot_state(slot).checkpoint()
 
-    def restore(self, files: dict[str, bytes]) -> None:
-        """Takes up the state of a checkpoint of the same trials.
+    def restore(self, files: Mapping[str, bytes], slot: int = 0) -> None:
+        """Takes up the state of a checkpoint of the same trial, from whatever pack it is.
 
         Raises:
-            ValueError: the checkpoint is of other trials, or not one of ours.
+            ValueError: the checkpoint is of another trial, or not one of ours.
         """
-        facts, tensors = read_checkpoint(files, self._tensors())
-        if facts["trials"] != [trial.dump() for trial in self.trials]:
+        self.load(slot, SlotState.from_checkpoint(files))
+
+    def slot_state(self, slot: int) -> SlotState:
+        """All that one slot holds, copied."""
+        return SlotState(
+            trial=self.trials[slot],
+            step=self.steps_done[slot],
+            last_point=self._last_points[slot],
+            summed=self._summed[slot],
+            best_step=self.best_step[slot],
+            divergence=self.divergences[slot],
+            tensors={name: t.detach().clone() for name, t in self._tensors(slot).items()},
+        )
+
+    def load(self, slot: int, state: SlotState) -> None:
+        """Puts a trial's state into its slot.
+
+        Raises:
+            ValueError: the state is of another trial.
+        """
+        mine = self._tensors(slot)
+        check_tensors(state.tensors, mine)
+        if state.trial != self.trials[slot]:
             raise ValueError("the checkpoint belongs to another configuration")
         with torch.no_grad():
-            for name, mine in self._tensors().items():
-                mine.copy_(tensors[name])
-        self.step, self._summed = facts["step"], facts["summed"]
-        self.best_step = list(facts["best_step"])
-        self.divergences = [one and Divergence(**one) for one in facts["divergences"]]
+            for name, tensor in mine.items():
+                tensor.copy_(state.tensors[name])
+        self.steps_done[slot], self._last_points[slot] = state.step, state.last_point
+        self._summed[slot], self.best_step[slot] = state.summed, state.best_step
+        self.divergences[slot] = state.divergence
+        self._set_clocks([slot])
 
-    def _tensors(self) -> dict[str, Tensor]:
-        """The whole numeric state by name, not copied."""
+    def _tensors(self, slot: int) -> dict[str, Tensor]:
+        """The whole numeric state of one slot by name, as views that keep the pack dimension."""
         model = {f"model.{name}": t for name, t in self.model.state_dict().items()}
         best = {f"best.{name}": t for name, t in self._best_weights.items()}
         optimizer = {f"optimizer.{name}": t for name, t in self.optimizer.tensors().items()}
-        return model | best | optimizer | {"sums": self._sums, "best_value": self.best_value}
+        leading = model | best | optimizer | {"best_value": self.best_value}
+        views = {name: tensor[slot : slot + 1] for name, tensor in leading.items()}
+        return views | {"sums": self._sums[:, slot : slot + 1]}
 
-    def _train_step(self) -> None:
+    def train_step(self) -> None:
+        """One training step of every slot that has neither diverged nor is idle."""
         batch = Batch.stack(
             [
-                self.task.training_batch(seed, self.step, trial.training.batch_size or 0)
-                for seed, trial in zip(self._data_seeds, self.trials, strict=True)
+                self.task.training_batch(seed, step, trial.training.batch_size or 0)
+                for seed, step, trial in zip(
+                    self._data_seeds, self.steps_done, self.trials, strict=True
+                )
             ]
         ).to(self.device)
         self.model.zero_grad()
@@ -190,72 +211,126 @@ class Pack:
         # The sum's gradient reaches each slot from its own loss alone.
         (losses if penalty is None else losses + penalty).sum().backward()
         norms = gradient_norms(self.model.parameters(), len(self.trials))
-        self.step += 1
+        for p, idle in enumerate(self.idle):
+            self.steps_done[p] += not idle
+            self._summed[p] += not idle
         self._watch(losses.detach().double(), norms)
-        active = self._vector([one is None for one in self.divergences], torch.bool)
+        trained = [
+            divergence is None and not idle
+            for divergence, idle in zip(self.divergences, self.idle, strict=True)
+        ]
         scale = (self._clip / (norms + 1e-6)).clamp(max=1).float()
-        self.optimizer.step(active, scale)
+        self.optimizer.step(self._vector(trained, torch.bool), scale)
         self.model.cell.after_step()
 
     def _watch(self, losses: Tensor, norms: Tensor) -> None:
         self._sums += torch.stack([losses, norms])
-        self._summed += 1
         exploded = losses > self._loss_limit
         if bool((torch.isfinite(losses) & torch.isfinite(norms) & ~exploded).all()):
             return
         for p, divergence in enumerate(self.divergences):
             reason = _reason(losses[p].item(), norms[p].item(), self._loss_limit[p].item())
-            if divergence is None and reason is not None:
-                self.divergences[p] = Divergence(self.step, reason)
+            if divergence is None and not self.idle[p] and reason is not None:
+                self.divergences[p] = Divergence(self.steps_done[p], reason)
 
-    def _points(self, speed: float, *, diagnose: bool) -> list[Point]:
-        loss, norm = (self._sums / self._summed).unbind()
-        measured = {
-            "train/loss": loss,
-            "gradient/norm": norm,
-            "speed/steps_per_second": torch.full_like(loss, speed),
-        }
-        self._sums.zero_()
-        self._summed = 0
-        if not all(self.divergences):
-            valid = evaluate(self.model, self.task, self._validation)
-            self._keep_best(valid["loss"])
-            measured |= {f"valid/{name}": values for name, values in valid.items()}
-            measured["valid/over_baseline"] = valid["loss"] / self.task.baseline
-            penalty = self.model.cell.penalty()
+    def points(self, slots: Sequence[int], *, valid: bool) -> list[Point]:
+        """One point of the curve of each of these slots, where they stand now.
+
+        Args:
+            slots: those wanted, ascending.
+            valid: whether they are measured, or only what training saw is told.
+        """
+        measured = [self._trained(p) for p in slots]
+        if valid:
+            model = self._view(tuple(slots))
+            found = evaluate(model, self.task, self.measure.validation)
+            self._keep_best(slots, found["loss"])
+            told = {f"valid/{name}": values for name, values in found.items()}
+            told["valid/over_baseline"] = found["loss"] / self.task.baseline
+            penalty = model.cell.penalty()
             if penalty is not None:
-                measured["recurrent/penalty"] = penalty.detach()
-            if diagnose:
-                measured |= self._diagnostics()
+                told["recurrent/penalty"] = penalty.detach()
+            _tell(measured, told)
+            due = [i for i, p in enumerate(slots) if self._diagnosed(p)]
+            if due:
+                told = self._diagnostics(self._view(tuple(slots[i] for i in due)))
+                _tell([measured[i] for i in due], told)
+        for p in slots:
+            self._last_points[p] = self.steps_done[p]
         return [
-            Point(self.step, {name: values[p].item() for name, values in measured.items()})
-            for p in range(len(self.trials))
+            Point(self.steps_done[p], metrics) for p, metrics in zip(slots, measured, strict=True)
         ]
 
-    def _diagnostics(self) -> dict[str, Tensor]:
-        flow = gradient_flow(self.model, self.task, self._validation.chunks[0])
+    def _trained(self, slot: int) -> dict[str, float]:
+        """What training saw of a slot since the last point, which it forgets."""
+        loss, norm = (self._sums[:, slot] / self._summed[slot]).tolist()
+        self._sums[:, slot] = 0
+        self._summed[slot] = 0
+        began, then = self._clocks[slot]
+        speed = (self.steps_done[slot] - began) / (time.perf_counter() - then)
+        return {"train/loss": loss, "gradient/norm": norm, "speed/steps_per_second": speed}
+
+    def _diagnosed(self, slot: int) -> bool:
+        every, step = self.trials[slot].training.diagnose_every, self.steps_done[slot]
+        last = self.trials[slot].training.steps
+        return step == last or step // every > self._last_points[slot] // every
+
+    def _diagnostics(self, model: SequenceModel) -> dict[str, Tensor]:
+        flow = gradient_flow(model, self.task, self.measure.validation.chunks[0])
         measured = {f"gradient/{name}": values for name, values in flow.items()}
-        recurrent = self.model.cell.diagnostics()
+        recurrent = model.cell.diagnostics()
         return measured | {f"recurrent/{name}": values for name, values in recurrent.items()}
 
-    def _keep_best(self, losses: Tensor) -> None:
-        alive = self._vector([one is None for one in self.divergences], torch.bool)
-        better = alive & (losses < self.best_value)
-        self.best_value.copy_(torch.where(better, losses, self.best_value))
+    def _keep_best(self, slots: Sequence[int], losses: Tensor) -> None:
         current = self.model.state_dict()
-        for p in better.nonzero().flatten().tolist():
-            self.best_step[p] = self.step
-            for name, best in self._best_weights.items():
-                best[p] = current[name][p]
+        lowest = self.best_value.tolist()
+        for p, loss in zip(slots, losses.tolist(), strict=True):
+            if self.divergences[p] is None and loss < lowest[p]:
+                self.best_value[p] = loss
+                self.best_step[p] = self.steps_done[p]
+                for name, best in self._best_weights.items():
+                    best[p] = current[name][p]
 
-    def _evaluation_set(self, split: str) -> EvaluationSet:
-        training = self.trials[0].training
-        size = training.validation_size if split == "validation" else training.test_size
-        batch = self.task.evaluation_set("validation" if split == "validation" else "test", size)
-        return EvaluationSet.cut(batch, self.model.cell.hidden_size, self.device)
+    def _view(self, slots: tuple[int, ...]) -> SequenceModel:
+        """The model of these slots alone, to be measured, not trained."""
+        if slots == tuple(range(len(self.trials))):
+            return self.model
+        if slots not in self._views:
+            if len(self._views) >= len(self.trials):
+                self._views.clear()
+            self._views[slots] = self._model(slots)
+        view = self._views[slots]
+        view.load_state_dict(_rows(self.model.state_dict(), slots))
+        return view
+
+    def _model(self, slots: Sequence[int]) -> SequenceModel:
+        """These slots' model as it is before training."""
+        trials = [self.trials[p] for p in slots]
+        generators = [
+            torch.Generator().manual_seed(derive_seed(trial.seed, "initialization"))
+            for trial in trials
+        ]
+        return SequenceModel(self.task, [trial.cell for trial in trials], generators).to(
+            self.device
+        )
+
+    def _set_clocks(self, slots: Sequence[int]) -> None:
+        now = time.perf_counter()
+        for p in slots:
+            self._clocks[p] = (self.steps_done[p], now)
 
     def _vector(self, values: Sequence[float], dtype: torch.dtype) -> Tensor:
         return torch.tensor(values, dtype=dtype, device=self.device)
+
+
+def _rows(tensors: Mapping[str, Tensor], slots: Sequence[int]) -> dict[str, Tensor]:
+    return {name: tensor[list(slots)] for name, tensor in tensors.items()}
+
+
+def _tell(measured: Sequence[dict[str, float]], told: Mapping[str, Tensor]) -> None:
+    for name, values in told.items():
+        for metrics, value in zip(measured, values.tolist(), strict=True):
+            metrics[name] = value
 
 
 def _optimizer(trial: TrialConfig) -> OptimizerSettings:
