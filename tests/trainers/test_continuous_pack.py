@@ -180,9 +180,10 @@ def test_after_an_error_every_stretch_is_as_it_was_last_told(monkeypatch):
     told = [one for _ in range(5) for one in pack.step()]
     with monkeypatch.context() as patch:
         patch.setattr(Pack, "points", lambda *_, **__: 1 / 0)
+        for _ in range(2):
+            assert pack.step() == []
         with pytest.raises(ZeroDivisionError):
-            for _ in range(5):
-                pack.step()
+            pack.step()
     again = ContinuousPack("cpu")
     for name, stretch in pack.stretches.items():
         assert stretch.state.step == 4

@@ -1,16 +1,27 @@
 """Settings: plain frozen data classes from which everything configurable is built.
 
-A field is an ``int``, ``float``, ``bool``, ``str``, a ``Literal``, one of these ``| None``, another
-`Settings`, or a component: the settings of one entry of a catalogue, which in a mapping reads
+A field is an ``int``, ``float``, ``bool``, ``str``, a ``Literal``, one of these ``| None``, a
+number ``| Literal[...]`` for words that may stand instead of it, another `Settings`, or a
+component: the settings of one entry of a catalogue, which in a mapping reads
 ``{name: modrelu, offset: 0.01}``, or just ``modrelu`` where all its defaults are wanted.
 """
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field
-from types import NoneType
-from typing import Any, ClassVar, Literal, Self, TypeVar, get_args, get_origin, get_type_hints
+from types import NoneType, UnionType
+from typing import (
+    Any,
+    ClassVar,
+    Literal,
+    Self,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from longhaul_trainers.catalogue import Catalogue
 from longhaul_trainers.errors import SettingError, UnknownNameError
@@ -205,6 +216,13 @@ def structure(settings: Settings) -> dict[str, Any]:
     return named
 
 
+def plain_types(annotation: Any) -> list[Any]:
+    """The types that a field may hold beside None: one, or a number's and the words instead."""
+    if get_origin(annotation) not in (Union, UnionType):
+        return [annotation]
+    return [arm for arm in get_args(annotation) if arm is not NoneType]
+
+
 def _join(path: str, key: object) -> str:
     return ".".join(part for part in (path, str(key)) if part)
 
@@ -215,15 +233,18 @@ def _parse_field(described: FieldDescription, value: object, path: str) -> objec
         return None
     if described.rule.catalogue is not None:
         return parse_component(described.rule.catalogue, value, path)
-    wanted = described.type
-    if optional:
-        wanted = next(arm for arm in get_args(described.type) if arm is not NoneType)
-    if isinstance(wanted, type) and issubclass(wanted, Settings):
-        return parse(wanted, value, path)
-    return _parse_plain(wanted, described.rule, value, path)
+    arms = plain_types(described.type)
+    if isinstance(arms[0], type) and issubclass(arms[0], Settings):
+        return parse(arms[0], value, path)
+    words = [word for arm in arms[1:] for word in get_args(arm)]
+    if value in words:
+        return value
+    return _parse_plain(arms[0], described.rule, value, path, words)
 
 
-def _parse_plain(wanted: Any, rule: FieldRule, value: object, path: str) -> object:
+def _parse_plain(
+    wanted: Any, rule: FieldRule, value: object, path: str, words: Sequence[str] = ()
+) -> object:
     if get_origin(wanted) is Literal:
         choices = list(get_args(wanted))
         if not any(value == choice and type(value) is type(choice) for choice in choices):
@@ -234,7 +255,8 @@ def _parse_plain(wanted: Any, rule: FieldRule, value: object, path: str) -> obje
     # bool is a subclass of int: `hidden_size: true` must not become 1.
     if type(value) is not wanted:
         found = f"{type(value).__name__} {value!r}"
-        raise SettingError(path, f"expected {_type_name(wanted)}, found {found}")
+        expected = " or ".join([_type_name(wanted), *words])
+        raise SettingError(path, f"expected {expected}, found {found}")
     if isinstance(value, int | float) and not isinstance(value, bool):
         if isinstance(value, float) and not math.isfinite(value):
             raise SettingError(path, f"expected a finite number, found {value}")

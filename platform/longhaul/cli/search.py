@@ -69,7 +69,8 @@ def _ledger(spec: "SearchSpec", storage: str, address: str | None) -> "Ledger":
     """
     from longhaul.errors import RequestError
     from longhaul.ledger import Ledger, UnknownSearchError
-    from longhaul.search.driver import check_resources, local_resources, search_environment
+    from longhaul.search.driver import local_resources, search_environment
+    from longhaul.search.fleet import check_resources
     from longhaul.spec.search_spec import SearchSpec
     from longhaul_trainers.errors import SettingError
 

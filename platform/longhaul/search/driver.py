@@ -5,16 +5,18 @@ import os
 import signal
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any, Protocol
 
 from longhaul.environment import capture
-from longhaul.errors import LonghaulError, RequestError
+from longhaul.errors import LonghaulError
 from longhaul.ledger import EventKind, Ledger, SearchRecord
+from longhaul.search.fleet import Fleet, plan
 from longhaul.search.run import INTERRUPTED, SearchRun
+from longhaul.search.seats import Seats
 from longhaul.spec.search_settings import ASHASettings
 from longhaul.spec.search_spec import SearchSpec
 from longhaul.tracking import Lag, TrackingProcess
@@ -99,9 +101,9 @@ def run_search(
                     with _ray(place.address):
                         take_signals()  # Ray has taken them for itself
                         parallel = overrides.get("parallel") or spec.search.parallel
-                        slots = _slots(spec, parallel, run.remaining)
+                        fleet = plan(spec, parallel, run.remaining, _threads(spec), _device(spec))
                         if run.stop_reason is None:
-                            _tune(lambda at: _tuner(spec, run, writer.fence, slots, at), tick)
+                            _tune(lambda at: _tuner(spec, run, writer.fence, fleet, at), tick)
             run.close()
         finally:
             view.message("writing the rest to MLflow ...")
@@ -119,21 +121,6 @@ def _behind(lag: Lag, name: str) -> str:
         f"MLflow does not have everything yet{refused}{reason}; the ledger has. "
         f"Deliver the rest with: longhaul sync {name}"
     )
-
-
-def check_resources(spec: SearchSpec, available: Mapping[str, float]) -> None:
-    """Refuses a trial that could never be placed.
-
-    Raises:
-        RequestError: with what was asked for and what there is.
-    """
-    asked = {"CPU": spec.resources.cpus, "GPU": spec.resources.gpus}
-    for kind, amount in asked.items():
-        if amount > available.get(kind, 0):
-            raise RequestError(
-                f"resources: a trial asks for {amount:g} {kind}, but there are "
-                f"{available.get(kind, 0):g}; lower resources.{kind.lower()}s"
-            )
 
 
 def local_resources() -> dict[str, float]:
@@ -155,20 +142,6 @@ def _device(spec: SearchSpec) -> str:
 
 def _threads(spec: SearchSpec) -> int:
     return max(1, int(spec.resources.cpus))
-
-
-def _slots(spec: SearchSpec, parallel: int | None, remaining: int) -> int:
-    # imported here: Ray is running by now
-    import ray
-
-    available = ray.cluster_resources()
-    check_resources(spec, available)
-    by_kind = [
-        int(available.get(kind, 0) / amount)
-        for kind, amount in (("CPU", spec.resources.cpus), ("GPU", spec.resources.gpus))
-        if amount > 0
-    ]
-    return max(1, min(parallel or min(by_kind), remaining))
 
 
 @contextmanager
@@ -275,7 +248,7 @@ def _tune(tuner: Callable[[str], Any], tick: Callable[[], None]) -> None:
     ) from errors[0]
 
 
-def _tuner(spec: SearchSpec, run: SearchRun, fence: int, slots: int, scratch: str) -> Any:
+def _tuner(spec: SearchSpec, run: SearchRun, fence: int, fleet: Fleet, scratch: str) -> Any:
     # imported here: 3 s
     from ray import tune
 
@@ -291,7 +264,9 @@ def _tuner(spec: SearchSpec, run: SearchRun, fence: int, slots: int, scratch: st
         checkpoint_every_s=spec.search.checkpoint_every_s,
         threads=_threads(spec),
         device=_device(spec),
+        hosts=fleet.start(),
     )
+    seats = Seats(fleet.hosts, fleet.slots) if fleet.hosts else None
     scheduler: LedgerASHA | NoStopping = NoStopping(run)
     settings = spec.search.scheduler
     if isinstance(settings, ASHASettings) and len(rungs) > 1:
@@ -299,15 +274,15 @@ def _tuner(spec: SearchSpec, run: SearchRun, fence: int, slots: int, scratch: st
         scheduler.refill(run.reports())
     trainable = tune.with_resources(
         tune.with_parameters(CellTrial, assignment=assignment),
-        {"cpu": spec.resources.cpus, "gpu": spec.resources.gpus},
+        fleet.trial_resources,
     )
     return tune.Tuner(
         trainable,
         tune_config=tune.TuneConfig(
-            search_alg=LedgerSearcher(run),
+            search_alg=LedgerSearcher(run, seats),
             scheduler=scheduler,
             num_samples=-1,
-            max_concurrent_trials=slots,
+            max_concurrent_trials=fleet.parallel,
             reuse_actors=True,
         ),
         run_config=tune.RunConfig(

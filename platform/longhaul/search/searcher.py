@@ -6,23 +6,37 @@ from ray.tune import Callback, Stopper
 from ray.tune.search import Searcher
 
 from longhaul.search.run import SearchRun
+from longhaul.search.seats import Seats, structure_of
 
 
 class LedgerSearcher(Searcher):
-    """Hands Tune the trials of a `SearchRun`; keeps nothing itself."""
+    """Hands Tune the trials of a `SearchRun`; keeps nothing itself.
 
-    def __init__(self, run: SearchRun) -> None:
+    Args:
+        run: the search.
+        seats: where the trials train, if in pack hosts.
+    """
+
+    def __init__(self, run: SearchRun, seats: Seats | None = None) -> None:
         super().__init__(metric="value", mode="min")
         self._run = run
+        self._seats = seats
 
     def suggest(self, trial_id: str) -> Any:
         """The next trial's configuration, or FINISHED."""
-        return self._run.next_trial(trial_id) or Searcher.FINISHED
+        trial = self._run.next_trial(trial_id)
+        if trial is None:
+            return Searcher.FINISHED
+        if self._seats is not None:
+            trial["host"] = self._seats.take(trial_id, structure_of(trial["config"]))
+        return trial
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
         """A trial is over."""
+        if self._seats is not None:
+            self._seats.leave(trial_id)
         self._run.ended(trial_id, result, error=error)
 
     def save(self, checkpoint_path: str) -> None:

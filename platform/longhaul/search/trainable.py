@@ -3,12 +3,14 @@
 import math
 import os
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from ray import tune
 
 from longhaul.ledger import Ledger, StorageFullError
+from longhaul.search.training import Checkpoint, Training
 from longhaul.search.trial_run import TrialRun
 
 
@@ -23,6 +25,7 @@ class Assignment:
         checkpoint_every_s: seconds between checkpoints besides those at rungs.
         threads: threads for one trial's arithmetic.
         device: ``cpu`` or ``cuda``.
+        hosts: actors in whose packs the trials train; without any, each trains by itself.
     """
 
     ledger: Ledger
@@ -31,23 +34,26 @@ class Assignment:
     checkpoint_every_s: float
     threads: int
     device: str
+    hosts: tuple[Any, ...] = ()
 
 
 class CellTrial(tune.Trainable):
     """Adapts `TrialRun` to Tune.
 
     A process is reused for one trial after another: starting one and importing torch costs
-    seconds, more than many a trial's first rung.
+    seconds, more than many a trial's first rung. Where a pack host does the training, this one
+    never imports torch: it waits, and writes to the ledger.
     """
 
     def setup(  # type: ignore[override]  # tune.with_parameters adds the second argument
         self, config: dict[str, Any], assignment: Assignment
     ) -> None:
         """Starts the first trial of this process."""
-        # imported here: 2 s, in the worker only
-        import torch
+        if not assignment.hosts:
+            # imported here: 2 s, in the worker only
+            import torch
 
-        torch.set_num_threads(assignment.threads)
+            torch.set_num_threads(assignment.threads)
         self._assignment = assignment
         self._trial_run: TrialRun | None = None
         self._begin(config)
@@ -84,18 +90,30 @@ class CellTrial(tune.Trainable):
         self._trial_run = None
 
     def _start(self) -> TrialRun:
-        from longhaul.environment import capture
-        from longhaul_trainers.training.settings import TrialConfig
-
-        assignment = self._assignment
-        environment = capture(assignment.device, assignment.threads)
-        self._folder.write_environment(environment | {"node": os.uname().nodename})
+        assignment, trial = self._assignment, self._trial
+        begin = self._begin_hosted() if assignment.hosts else self._begin_alone()
         return TrialRun(
             self._folder,
-            TrialConfig.parse(self._trial["config"]),
+            begin,
             assignment.rungs,
-            heard=self._trial["heard"],
+            heard=trial["heard"],
             fence=assignment.fence,
             checkpoint_every_s=assignment.checkpoint_every_s,
-            device=assignment.device,
         )
+
+    def _begin_alone(self) -> Callable[[Checkpoint | None], Training]:
+        from longhaul.environment import capture
+        from longhaul.search.own_pack import OwnPack
+
+        device, config = self._assignment.device, self._trial["config"]
+        environment = capture(device, self._assignment.threads)
+        self._folder.write_environment(environment | {"node": os.uname().nodename})
+        return lambda checkpoint: OwnPack(config, device, checkpoint)
+
+    def _begin_hosted(self) -> Callable[[Checkpoint | None], Training]:
+        from longhaul.search.hosted_training import HostedTraining, describe_host
+
+        trial = self._trial
+        host = self._assignment.hosts[trial["host"]]
+        self._folder.write_environment(describe_host(host) | {"host": trial["host"]})
+        return lambda checkpoint: HostedTraining(host, trial["number"], trial["config"], checkpoint)

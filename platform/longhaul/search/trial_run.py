@@ -2,17 +2,13 @@
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
-
-import safetensors.torch
 
 from longhaul.ledger import TrialFolder
-from longhaul_trainers.training.model import SequenceModel
-from longhaul_trainers.training.pack import Pack, Point
-from longhaul_trainers.training.settings import TrialConfig
+from longhaul.search.training import Checkpoint, Training
+from longhaul_trainers.training.point import Point
 
 FLUSH_S = 10.0
 """Longest time for which a point of the curve is held back from the ledger."""
@@ -43,35 +39,32 @@ class TrialRun:
 
     Args:
         folder: the trial's part of the ledger.
-        config: its configuration.
+        begin: starts the training, from a checkpoint if there is one.
         rungs: ascending step counts at which to report; the last is the trial's end.
         heard: the last step that the scheduler has heard of, 0 for none.
         fence: fencing number under which to write.
         checkpoint_every_s: seconds between checkpoints besides those at rungs.
-        device: where to compute.
     """
 
     def __init__(
         self,
         folder: TrialFolder,
-        config: TrialConfig,
+        begin: Callable[[Checkpoint | None], Training],
         rungs: Sequence[int],
         *,
         heard: int,
         fence: int,
         checkpoint_every_s: float,
-        device: str,
     ) -> None:
         self._folder = folder
-        self._config = config
+        self._begin = begin
         self._rungs = list(rungs)
         self._heard = heard
         self._fence = fence
         self._checkpoint_every_s = checkpoint_every_s
-        self._device = device
         self._values = _recorded_values(folder)
         self._pending: list[dict[str, object]] = []
-        self._pack: Pack | None = None
+        self._training: Training | None = None
 
     @property
     def recorded(self) -> int:
@@ -87,39 +80,36 @@ class TrialRun:
         last = rung == self._rungs[-1]
         if self.recorded < rung or (last and result is None):
             self._train(rung)
-        divergence = self._pack.divergences[0] if self._pack else None
-        if divergence is not None:
-            self._folder.write_result({"step": divergence.step, "diverged": divergence.reason})
-            return Report(divergence.step, math.inf, done=True, diverged=divergence.reason)
-        if last and result is None and self._pack is not None:
-            self._finish(self._pack)
+        training = self._training
+        if training is not None and training.divergence is not None:
+            step, reason = training.divergence.step, training.divergence.reason
+            self._folder.write_result({"step": step, "diverged": reason})
+            return Report(step, math.inf, done=True, diverged=reason)
+        if last and result is None and training is not None:
+            left = training.outcome()
+            self._folder.write_weights(left.weights, self._fence)
+            self._folder.write_result(left.result)
         self._heard = rung
         value = min(value for step, value in self._values.items() if step <= rung)
         return Report(rung, value, done=last)
 
     def _train(self, rung: int) -> None:
-        pack = self._pack = self._pack or self._restored()
-        flushed = saved = time.monotonic()
-        for (point,) in pack.train(rung):
+        training = self._training = self._training or self._begin(self._checkpoint())
+        flushed = time.monotonic()
+        for point, checkpoint in training.train(rung, self._checkpoint_every_s):
             self._record(point)
             now = time.monotonic()
-            if now - flushed >= FLUSH_S:
+            # A checkpoint must not be ahead of the points: nobody would train for them again.
+            if checkpoint is not None or now - flushed >= FLUSH_S:
                 self._flush()
                 flushed = now
-            if now - saved >= self._checkpoint_every_s:
-                self._flush()
-                self._folder.save_checkpoint(pack.step, pack.checkpoint(), self._fence)
-                saved = now
+            if checkpoint is not None:
+                self._folder.save_checkpoint(point.step, checkpoint, self._fence)
         self._flush()
-        if pack.divergences[0] is None:
-            self._folder.save_checkpoint(pack.step, pack.checkpoint(), self._fence)
 
-    def _restored(self) -> Pack:
-        pack = Pack([self._config], self._device)
-        checkpoint = self._folder.load_checkpoint()
-        if checkpoint is not None:
-            pack.restore(checkpoint[1])
-        return pack
+    def _checkpoint(self) -> Checkpoint | None:
+        found = self._folder.load_checkpoint()
+        return None if found is None else found[1]
 
     def _record(self, point: Point) -> None:
         # A checkpoint may be older than the last point: what is trained again for it gives the
@@ -133,23 +123,6 @@ class TrialRun:
         if self._pending:
             self._folder.append_history(self._pending, self._fence)
             self._pending = []
-
-    def _finish(self, pack: Pack) -> None:
-        self._folder.write_weights(safetensors.torch.save(pack.best_weights(0)), self._fence)
-        result: dict[str, Any] = {
-            "step": pack.step,
-            "valid/loss": pack.best_value[0].item(),
-            "best_step": pack.best_step[0],
-            "parameters": SequenceModel.parameter_count(pack.task, self._config.cell),
-            "baseline": pack.task.baseline,
-            "data_sha256": {
-                "validation": pack.task.evaluation_hash(
-                    "validation", self._config.training.validation_size
-                ),
-                "test": pack.task.evaluation_hash("test", self._config.training.test_size),
-            },
-        }
-        self._folder.write_result(result | pack.test()[0])
 
 
 def _recorded_values(folder: TrialFolder) -> dict[int, float]:

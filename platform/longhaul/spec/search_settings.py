@@ -5,7 +5,7 @@ made by the search driver. A sampler's settings are called as in Optuna.
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from longhaul_trainers.catalogue import Catalogue
 from longhaul_trainers.errors import SettingError
@@ -161,7 +161,12 @@ class SearchSettings(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class ResourceSettings(Settings):
-    """What one trial occupies."""
+    """What one trial occupies, or one pack of trials where there are several slots."""
 
     cpus: float = setting(1.0, gt=0, help="processor cores")
-    gpus: float = setting(0.0, ge=0, help="accelerators; below 1 for several trials on one")
+    gpus: float = setting(0.0, ge=0, help="accelerators; below 1 for several on one")
+    slots: int | Literal["auto"] = setting(
+        1,
+        ge=1,
+        help="trials of a pack, which train as one batch; auto: as many as pay on the device",
+    )
