@@ -93,14 +93,16 @@ class _LEMScan(torch.autograd.Function):
         # By which y's gradient (for d1 and its candidate) and z's (for the others) are multiplied
         # to give those of the four products.
         factors = torch.empty_like(gates).unflatten(-1, (3, size))
-        remaining = 1 - gates[..., : 2 * size] / dt[:, None, None, None]
-        open1, open2 = remaining.chunk(2, -1)
-        torch.mul((candidates - outputs[:, :-1]) * d1, open1, out=factors[..., 0, :])
-        torch.mul((inner_candidates - inners[:, :-1]) * d2, open2, out=factors[..., 1, :])
-        torch.mul(1 - inner_candidates * inner_candidates, d2, out=factors[..., 2, :])
-        into_candidate = ((1 - candidates * candidates) * d1).unbind(1)
-        into_d1, into_inner = factors[..., 0, :].unbind(1), factors[..., 1:, :].unbind(1)
-        keep_y, keep_z = (1 - d1).unbind(1), (1 - d2).unbind(1)
+        into_d1, into_d2, into_inner_candidate = factors.unbind(-2)
+        torch.sub(candidates, outputs[:, :-1], out=into_d1).mul_(d1)
+        torch.sub(inner_candidates, inners[:, :-1], out=into_d2).mul_(d2)
+        closed = gates[..., : 2 * size] / dt[:, None, None, None]
+        factors[..., :2, :].mul_(closed.neg_().add_(1).unflatten(-1, (2, size)))
+        torch.mul(inner_candidates, inner_candidates, out=into_inner_candidate)
+        into_inner_candidate.neg_().add_(1).mul_(d2)
+        into_candidate = (candidates * candidates).neg_().add_(1).mul_(d1).unbind(1)
+        into_d1, into_inner = into_d1.unbind(1), factors[..., 1:, :].unbind(1)
+        keep_y, keep_z = (keep.unbind(1) for keep in (1 - gates[..., : 2 * size]).chunk(2, -1))
         by_outputs = torch.zeros_like(outputs)
         by_outputs[:, 1:] = output_gradient.transpose(0, 1)
         by_y = by_outputs.unbind(1)
