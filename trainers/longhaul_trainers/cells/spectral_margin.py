@@ -59,9 +59,10 @@ class SpectralMargin(ElmanCell[SpectralMarginSettings]):
         "rectifies s under the sigmoid too, which matters for margins above 1 only (rectified: "
         "false does not), cannot start from the Glorot and identity matrices of the paper's "
         "tables, and adds 1e-4 times the squares of W_in, of the composite W and of the readout to "
-        "the loss: composite_decay: 1e-4 and a weight_decay of 2e-4, the gradient's factor. It "
-        "clips, number by number, what is passed back through time (at 100, text 30), where "
-        "training.clip_norm limits the norm of the whole gradient."
+        "the loss: composite_decay: 1e-4 and a weight_decay of 2e-4, the gradient's factor, which "
+        "here reaches b, h0 and the nonlinearity too. It clips, number by number, what is passed "
+        "back through time (at 100, text 30), where training.clip_norm limits the norm of the "
+        "whole gradient."
     )
     count_formula = "n * (2 * n + 1) + n * m + n + n"
     search_ranges: ClassVar = {
