@@ -148,9 +148,9 @@ MATRICES = Catalogue(
         "symmetric_skew": "longhaul_trainers.matrices.symmetric_skew:SymmetricSkewMatrix",
         "unitary": "longhaul_trainers.matrices.unitary:UnitaryMatrix",
         "unitary_cayley": "longhaul_trainers.matrices.unitary_cayley:UnitaryCayleyMatrix",
-        "vector_field_diagonal": "longhaul_trainers.matrices.vector_field_diagonal:DiagonalFieldMatrix",
-        "vector_field_metric": "longhaul_trainers.matrices.vector_field_metric:MetricFieldMatrix",
-        "vector_field_operator": "longhaul_trainers.matrices.vector_field_operator:OperatorFieldMatrix",
+        "vector_field_diagonal": "longhaul_trainers.matrices.vector_field_diagonal:DiagonalField",
+        "vector_field_metric": "longhaul_trainers.matrices.vector_field_metric:MetricField",
+        "vector_field_operator": "longhaul_trainers.matrices.vector_field_operator:OperatorField",
     },
     group="longhaul.matrices",
 )
