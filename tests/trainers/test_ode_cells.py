@@ -2,10 +2,11 @@
 
 import itertools
 import math
-import re
+from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 from longhaul_trainers.catalogue import CELLS
 from longhaul_trainers.cells.cornn import CoRNN, CoRNNSettings
@@ -86,15 +87,20 @@ def test_cornn_outside_its_region_of_stability_grows_without_bound():
     assert largest[2] < 10
 
 
+def ranges_to_search():
+    """Holes of coRNN's settings by name: as the cell recommends them, and as shipped."""
+    yield {key: yaml.safe_load(hole) for key, hole in CoRNN.search_ranges.items()}
+    for path in (Path(__file__).parents[2] / "search_spaces").glob("*/cornn.yaml"):
+        yield yaml.safe_load(path.read_text(encoding="utf-8"))["cell"]
+
+
 def test_cornn_ranges_to_search_lie_inside_the_region_of_stability():
-    bounds = {
-        key: [float(one) for one in re.findall(r"[\d.e-]+(?=[,\]])", CoRNN.search_ranges[key])]
-        for key in ("dt", "gamma", "epsilon")
-    }
-    corners = list(itertools.product(*bounds.values()))
-    assert len(corners) == 8
-    for values in corners:
-        assert CoRNNSettings(**dict(zip(bounds, values, strict=True))).stable, values
+    found = list(ranges_to_search())
+    assert len(found) >= 3
+    for hole in found:
+        bounds = [map(float, hole[key]["loguniform"]) for key in ("dt", "gamma", "epsilon")]
+        for dt, gamma, epsilon in itertools.product(*bounds):
+            assert CoRNNSettings(dt=dt, gamma=gamma, epsilon=epsilon).stable, (dt, gamma, epsilon)
 
 
 def test_antisymmetric_eigenvalues_have_the_real_part_minus_gamma():
