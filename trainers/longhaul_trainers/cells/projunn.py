@@ -24,7 +24,7 @@ class ProjUNNSettings(ProjectedSettings, ElmanSettings):
     def check(self) -> None:
         """Refuses a rank above the number of hidden units."""
         super().check()
-        self.check_rank(self.hidden_size)
+        ProjectedMatrix.check_size(self.hidden_size, self)
 
 
 @final

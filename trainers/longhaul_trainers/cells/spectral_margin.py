@@ -6,6 +6,7 @@ from typing import ClassVar, Literal, final
 import torch
 from torch import Tensor
 
+from longhaul_trainers.catalogue import NONLINEARITIES
 from longhaul_trainers.cells.elman import ElmanCell, ElmanSettings
 from longhaul_trainers.initialisation import uniform
 from longhaul_trainers.matrices.svd_margin import SVDMarginMatrix, SVDMarginSettings
@@ -22,6 +23,11 @@ class SpectralMarginSettings(SVDMarginSettings, ElmanSettings):
         structural=True,
         help="h0: 0, or a parameter that starts uniform on ±sqrt(3 / 2n), or one that starts at 0",
     )
+
+    def check(self) -> None:
+        """Refuses what the recurrent matrix or the nonlinearity does."""
+        super().check()
+        NONLINEARITIES.get(self.nonlinearity.name).check_size(self.hidden_size)
 
 
 @final

@@ -43,16 +43,6 @@ class ProjectedSettings(RecurrentSettings):
         "svd", structural=True, help="what is kept of it: leading singular triplets, or columns"
     )
 
-    def check_rank(self, hidden_size: int) -> None:
-        """Refuses a rank above the number of hidden units.
-
-        Raises:
-            SettingError: at ``rank``.
-        """
-        if self.rank > hidden_size:
-            found = f"found {self.rank} with {hidden_size} hidden units"
-            raise SettingError("rank", f"{found}; expected at most as many")
-
 
 @final
 class ProjectedMatrix(RecurrentMatrix):
@@ -75,13 +65,19 @@ class ProjectedMatrix(RecurrentMatrix):
         generators: Sequence[torch.Generator],
     ) -> None:
         super().__init__(hidden_size, slots, generators)
-        slots[0].check_rank(hidden_size)
+        self.check_size(hidden_size, slots[0])
         self._settings = tuple(slots)
 
         def draw(slot: ProjectedSettings, generator: torch.Generator) -> Tensor:
             return draw_recurrent(slot.recurrent_init, 1.0, hidden_size, generator)
 
         self.weight = stack_slots(slots, generators, draw)
+
+    @classmethod
+    def check_size(cls, hidden_size: int, settings: RecurrentSettings) -> None:
+        if isinstance(settings, ProjectedSettings) and settings.rank > hidden_size:
+            found = f"found {settings.rank} with {hidden_size} hidden units"
+            raise SettingError("rank", f"{found}; expected at most as many")
 
     @classmethod
     def parameter_count(cls, hidden_size: int, settings: RecurrentSettings) -> int:
