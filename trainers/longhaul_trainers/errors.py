@@ -25,6 +25,22 @@ class UnknownNameError(SettingError, LookupError):
         self.known = known
 
 
+class BrokenPackageError(SettingError):
+    """A name that an installed package contributes but cannot deliver.
+
+    Args:
+        path: dotted path of the key that holds the name; empty outside a configuration.
+        noun: what the name stands for, for example ``cell``.
+        name: the name.
+        package: the package and its version.
+        cause: what went wrong.
+    """
+
+    def __init__(self, path: str, noun: str, name: str, package: str, cause: BaseException) -> None:
+        problem = f"{noun} {name!r} of the package {package} cannot be loaded"
+        super().__init__(path, f"{problem}: {type(cause).__name__}: {cause}")
+
+
 def nearest(name: object, known: list[str]) -> str:
     """The part of a message that helps after a misspelt name."""
     close = get_close_matches(str(name), known, n=1)

@@ -62,6 +62,7 @@ class CoRNN(Cell):
     """
 
     settings_type = CoRNNSettings
+    kind = "oscillator"
     equations = (
         "z' = z + dt * (tanh(W y + W_z z + V x + b) - gamma * y - epsilon * z)\n"
         "implicit damping: z' = (z + dt * (tanh(...) - gamma * y)) / (1 + dt * epsilon)\n"

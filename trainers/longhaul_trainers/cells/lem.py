@@ -40,6 +40,7 @@ class LEM(Cell):
     """
 
     settings_type = LEMSettings
+    kind = "oscillator"
     equations = (
         "d1 = dt * sigmoid(W_1 y + V_1 x + b_1)\n"
         "d2 = dt * sigmoid(W_2 y + V_2 x + b_2)\n"

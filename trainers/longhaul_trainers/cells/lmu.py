@@ -62,6 +62,7 @@ class LMU(Cell):
     """
 
     settings_type = LMUSettings
+    kind = "memory"
     equations = (
         "u = e_x x + e_h h + e_m m\n"
         "m' = A m + B u\n"
