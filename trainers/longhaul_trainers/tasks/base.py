@@ -67,7 +67,8 @@ class Batch:
     Attributes:
         inputs: float32 (T, B, I), or (T, P, B, I) for a pack.
         targets: (S, B) whole numbers or (S, B, O) numbers for the S steps that are read out, or
-            with P before B for a pack. A whole number may be `IGNORED`: the step is not counted.
+            with P before B for a pack. Targets that are `IGNORED`, or NaN where they are no whole
+            numbers, are not counted: that is how sequences of different lengths are padded.
     """
 
     inputs: Tensor
@@ -167,6 +168,16 @@ class Task(ABC):
             outputs: readouts (S, B, O) of the S steps that are read.
             targets: as in `Batch`, without P.
         """
+
+    def weight(self, targets: Tensor) -> int:
+        """How much these sequences count in a mean over more of them: their number, or their steps.
+
+        `loss` and `metrics` of two halves, weighted so, give those of the whole.
+
+        Args:
+            targets: as in `Batch`, without P.
+        """
+        return targets.shape[1]
 
     def metrics(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
         """Further scalars of one slot, for example ``accuracy``; the arguments are `loss`'s."""
