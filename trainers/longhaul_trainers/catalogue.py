@@ -139,7 +139,9 @@ MATRICES = Catalogue(
         "householder": "longhaul_trainers.matrices.householder:HouseholderMatrix",
         "kronecker": "longhaul_trainers.matrices.kronecker:KroneckerMatrix",
         "projected": "longhaul_trainers.matrices.projected:ProjectedMatrix",
-        "restricted_unitary": "longhaul_trainers.matrices.restricted_unitary:RestrictedUnitaryMatrix",
+        "restricted_unitary": (
+            "longhaul_trainers.matrices.restricted_unitary:RestrictedUnitaryMatrix"
+        ),
         "schur": "longhaul_trainers.matrices.schur:SchurMatrix",
         "shift": "longhaul_trainers.matrices.shift:ShiftMatrix",
         "skew_diffusion": "longhaul_trainers.matrices.skew_diffusion:SkewDiffusionMatrix",
