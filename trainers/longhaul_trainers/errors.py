@@ -46,3 +46,23 @@ def nearest(name: object, known: list[str]) -> str:
     close = get_close_matches(str(name), known, n=1)
     meant = f"did you mean {close[0]!r}? " if close else ""
     return f"{meant}Known: {', '.join(known) or 'none'}"
+
+
+class DataError(Exception):
+    """Data that a task reads from files is not to be had: one message that says what to do."""
+
+
+class MissingDataError(DataError, FileNotFoundError):
+    """A file that nobody has put there yet."""
+
+
+class UnusableDataError(DataError, ValueError):
+    """A file that is not what its name says: torn, of another shape, or of a form never loaded."""
+
+
+class DataStorageError(DataError, OSError):
+    """There is no place, or no room, for the converted files."""
+
+
+class DataWarning(UserWarning):
+    """Data that can be used, but is not what the literature used."""
