@@ -1,7 +1,7 @@
 """What a data set holds: parts, each a table of columns with one entry a sample."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +25,13 @@ class Ragged:
 
     def __getitem__(self, index: int) -> NDArray[np.generic]:
         return self.values[self.offsets[index] : self.offsets[index + 1]]
+
+
+def ragged(samples: Sequence[NDArray[np.generic]]) -> Ragged:
+    """Samples (n, ...) of different n, one at least, as one column."""
+    offsets = np.zeros(len(samples) + 1, dtype=np.int64)
+    np.cumsum([len(sample) for sample in samples], out=offsets[1:])
+    return Ragged(np.concatenate(samples), offsets)
 
 
 Column = NDArray[np.generic] | Ragged
