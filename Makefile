@@ -11,7 +11,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c $(CON
 BENCHMARKS := $(filter-out \
   $(patsubst %,benchmarks/%.py,machine process_times overhead_variants),$(wildcard benchmarks/*.py))
 
-.PHONY: help search test test-slow test-gpu test-browser check bench clean
+.PHONY: help search test test-slow test-gpu test-browser check docs bench clean
 
 help: ## show these lines
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
@@ -38,6 +38,9 @@ check: .venv/installed-dev ## ruff, mypy and pyright
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
 	@$(BIN)/pyright
+
+docs: .venv/installed ## rewrite docs/cells.md from the cells
+	@$(BIN)/python -m longhaul_trainers.cells.page docs/cells.md
 
 bench: .venv/installed-dev ## run every program in benchmarks/, which rewrites its page in benchmarks/results/
 	@for program in $(BENCHMARKS); do echo "$$program" && $(BIN)/python "$$program" || exit 1; done

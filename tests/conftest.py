@@ -2,7 +2,8 @@
 
 import json
 import math
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,36 @@ search: {trials: 8, seed: 0}
 """
 STEPS = 600
 BASELINE = 0.1733
+
+
+REAL_DATA = os.environ.get("LONGHAUL_DATA") or Path(__file__).parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """``LONGHAUL_DATA`` for all tests: what is really there, in a folder that may be written to."""
+    folder = tmp_path_factory.mktemp("data")
+    real = Path(REAL_DATA).expanduser().resolve()
+    for file in real.iterdir() if real.is_dir() else ():
+        if file.name != ".longhaul":
+            (folder / file.name).symlink_to(file)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LONGHAUL_DATA", str(folder))
+        yield folder
+
+
+@pytest.fixture
+def require_data() -> Callable[[str], None]:
+    """Skips a test for which a data set is not there."""
+
+    def require(name: str) -> None:
+        from longhaul_trainers.data.store import status
+
+        found = status(name)
+        if found.state == "missing":
+            pytest.skip(found.problem.splitlines()[0])
+
+    return require
 
 
 class SyntheticSearch:

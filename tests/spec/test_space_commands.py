@@ -1,6 +1,7 @@
 """longhaul check, spaces, cells, tasks."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,8 @@ from click.testing import CliRunner, Result
 
 from longhaul.cli.main import main
 from longhaul_trainers.catalogue import CELLS, TASKS
+from longhaul_trainers.cells.base import KINDS
+from longhaul_trainers.settings import describe
 
 
 @pytest.fixture
@@ -110,11 +113,77 @@ def test_spaces(run):
 
 
 def test_cells(run):
-    found = json_of(run("cells", "--json"))["cells"]
-    assert [one["name"] for one in found] == CELLS.names()
+    answer = json_of(run("cells", "--json"))
+    found = answer["cells"]
+    assert answer["broken"] == []
+    assert sorted(one["name"] for one in found) == sorted(CELLS.names())
     assert all(one["summary"] and one["equations"] and one["reference"] for one in found)
-    shown = run("cells").stdout
-    assert all(name in shown for name in CELLS.names())
+    kinds = [one["kind"] for one in found]
+    assert list(dict.fromkeys(kinds)) == [kind for kind in KINDS if kind in kinds]
+    lines = run("cells").stdout.splitlines()[1:]
+    for one in found:
+        (line,) = [line for line in lines if f" {one['name']} " in line[:40]]
+        assert one["summary"].rstrip(".")[:40] in line
+        assert one["citation"].split()[0] in line
+    assert [line.split()[0] for line in lines if line[0] != " "] == list(dict.fromkeys(kinds))
+
+
+@pytest.fixture
+def plug_in(tmp_path_factory, monkeypatch):
+    """Installs a package with these entry points, which this process sees from now on."""
+
+    def install(entry_points: dict[str, str], module: str) -> None:
+        folder = tmp_path_factory.mktemp("site")
+        metadata = folder / "mycells-2.1.dist-info"
+        metadata.mkdir()
+        (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: mycells\nVersion: 2.1\n")
+        lines = [f"{name} = {target}" for name, target in entry_points.items()]
+        (metadata / "entry_points.txt").write_text("\n".join(["[longhaul.cells]", *lines, ""]))
+        (folder / "mycells_of_this_test.py").write_text(module)
+        monkeypatch.syspath_prepend(folder)
+        monkeypatch.delitem(sys.modules, "mycells_of_this_test", raising=False)
+        CELLS.__dict__.pop("_contributed", None)
+
+    yield install
+    monkeypatch.undo()
+    CELLS.__dict__.pop("_contributed", None)
+
+
+MODULE = """
+from longhaul_trainers.cells.rnn import RNN
+Mine = RNN
+NoCell = 3
+"""
+
+
+def test_a_broken_package_is_told_in_one_line_and_the_rest_is_listed(run, plug_in):
+    targets = {"mine": "Mine", "gone": "Gone", "number": "NoCell", "nowhere": "Mine"}
+    points = {name: f"mycells_of_this_test:{target}" for name, target in targets.items()}
+    plug_in(points | {"nowhere": "no_such_module_at_all:Mine"}, MODULE)
+    answer = json_of(run("cells", "--json"))
+    listed = {one["name"]: one["package"] for one in answer["cells"]}
+    assert listed["mine"] == "mycells 2.1"
+    assert listed["lstm"] == ""
+    assert {one["name"] for one in answer["broken"]} == {"gone", "number", "nowhere"}
+    assert {one["package"] for one in answer["broken"]} == {"mycells 2.1"}
+    result = run("cells")
+    assert " mine " in result.stdout
+    warnings = result.stderr.splitlines()
+    assert len(warnings) == 3
+    for name, word in (("gone", "Gone"), ("number", "AttributeError"), ("nowhere", "no_such_mod")):
+        (line,) = [line for line in warnings if f"'{name}'" in line]
+        assert line.startswith(f"warning: cell '{name}' of the package mycells 2.1 cannot be ")
+        assert word in line
+
+
+def test_a_broken_cell_cannot_be_shown_or_searched(run, plug_in, tmp_path: Path):
+    plug_in({"gone": "mycells_of_this_test:Gone", "number": "mycells_of_this_test:NoCell"}, MODULE)
+    file = tmp_path / "mine.yaml"
+    file.write_text("task: adding\ncell: {name: gone, hidden_size: 4}\n", "utf-8")
+    problem = "cell 'gone' of the package mycells 2.1 cannot be loaded"
+    assert f"cell.name: {problem}" in run("check", str(file), status=2).stderr
+    assert run("cells", "gone", status=2).stderr.startswith(f"error: {problem}")
+    assert "'number' of the package mycells" in run("cells", "number", status=2).stderr
 
 
 @pytest.mark.parametrize("name", CELLS.names())
@@ -123,13 +192,26 @@ def test_one_cell(run, name):
     cell = CELLS.get(name)
     assert found["equations"] == cell.equations
     settings = {one["key"]: one for one in found["settings"]}
-    assert settings["hidden_size"]["default"] == 128
+    assert settings["hidden_size"]["default"] == describe(cell.settings_type)["hidden_size"].default
     expected = cell.parameter_count(10, cell.settings_type(hidden_size=64))
     assert found["parameters"]["64"] == expected
+    assert (found["bibtex"], found["differs"]) == (cell.bibtex, cell.differs)
+    assert found["search_ranges"] == dict(cell.search_ranges)
     shown = run("cells", name).stdout
-    assert cell.equations.splitlines()[0] in shown
-    assert "hidden_size" in shown
+    words = " ".join(shown.split())
+    for part in (cell.equations, cell.differs, cell.reference, cell.count_formula, cell.bibtex):
+        assert " ".join(part.split()) in words
+    for key in (*settings, *cell.search_ranges):
+        assert key in shown
     assert f"{expected:,}" in shown
+
+
+def test_the_default_of_a_component_shows_what_it_changes(run):
+    settings = {one["key"]: one for one in json_of(run("cells", "scornn", "--json"))["settings"]}
+    assert settings["nonlinearity"]["changed"] == {"bias_init": "zero"}
+    assert "{name: modrelu, bias_init: zero}" in run("cells", "scornn").stdout
+    settings = {one["key"]: one for one in json_of(run("cells", "rnn", "--json"))["settings"]}
+    assert settings["nonlinearity"]["changed"] == {}
 
 
 def test_tasks(run):

@@ -1,6 +1,7 @@
 """The adding task: where markers go, what is summed, what is refused."""
 
-from itertools import combinations
+from collections import Counter
+from itertools import combinations, product
 from typing import get_args
 
 import pytest
@@ -18,6 +19,7 @@ STEPS = {
     "helfrich-2018": {8: ([0, 1, 2], [3, 4, 5, 6, 7]), 9: ([0, 1, 2, 3], [4, 5, 6, 7, 8])},
     "keller-2024": {8: ([0, 1, 2, 3], [4, 5, 6, 7]), 9: ([0, 1, 2, 3], [4, 5, 6, 7, 8])},
     "rusch-2021": {8: ([0, 1, 2, 3], [4, 5, 6, 7]), 9: ([0, 1, 2, 3], [4, 5, 6, 7, 8])},
+    "vorontsov-2017": {8: ([0, 1, 2, 3], [4, 5, 6, 7]), 9: ([0, 1, 2, 3], [4, 5, 6, 7, 8])},
 }
 
 BATCH_AND_STEPS = {
@@ -25,7 +27,9 @@ BATCH_AND_STEPS = {
     "bai-2018": (32, 10 * 1_563),
     "helfrich-2018": (50, 10 * 2_000),
     "keller-2024": (128, 60_000),
+    "mhammedi-2017": (50, 10_000),
     "rusch-2021": (50, 60_000),
+    "vorontsov-2017": (50, 2_000 * 100),
 }
 
 PROTOCOLS = sorted(BATCH_AND_STEPS)
@@ -52,7 +56,7 @@ def assert_equally_likely(seen, cells):
 def test_every_protocol_is_written_down_here():
     names = get_args(describe(AddingSettings)["protocol"].type)
     assert set(BATCH_AND_STEPS) == set(Adding.protocols) == set(names)
-    assert set(STEPS) == set(names) - {"bai-2018"}
+    assert set(STEPS) == set(names) - {"bai-2018", "mhammedi-2017"}
 
 
 @pytest.mark.parametrize("length", [8, 9])
@@ -69,6 +73,22 @@ def test_any_two_different_steps_are_equally_likely():
     assert_equally_likely(seen, list(combinations(range(6), 2)))
 
 
+def test_markers_of_the_ornn_program_stand_together_too_often_and_hardly_ever_at_the_end():
+    # Six steps: each marker falls on one of five; where both do, the second goes one on.
+    chances = dict.fromkeys(combinations(range(6), 2), 0)
+    for first, second in product(range(5), repeat=2):
+        chances[tuple(sorted((first, second + (first == second))))] += 1
+    assert chances[0, 1] == 3
+    assert chances[0, 2] == 2
+    assert chances[4, 5] == 1
+    assert chances[0, 5] == 0
+    seen = Counter(marked_steps(adding("mhammedi-2017", 6), 3000))
+    possible = {pair: 3000 * n / 25 for pair, n in chances.items() if n}
+    assert set(seen) == set(possible)
+    statistic = sum((seen[pair] - n) ** 2 / n for pair, n in possible.items())
+    assert statistic < chi2.ppf(1 - 1e-4, len(possible) - 1)
+
+
 @pytest.mark.parametrize("name", PROTOCOLS)
 def test_training_as_published(name):
     protocol = adding(name).protocol
@@ -81,7 +101,8 @@ def test_target_is_the_sum_of_the_marked_numbers(name, length):
     batch = adding(name, length).training_batch(3, 8, 50)
     values, flags = batch.inputs.unbind(2)
     assert batch.targets.shape == (1, 50, 1)
-    wanted = (values.double() * flags).sum(0)
+    share = 0.5 if name == "vorontsov-2017" else 1.0
+    wanted = share * (values.double() * flags).sum(0)
     assert torch.allclose(batch.targets[0, :, 0].double(), wanted, rtol=0, atol=2**-24)
 
 
@@ -98,8 +119,9 @@ def test_loss_is_the_mean_squared_error():
 
 
 @pytest.mark.parametrize("name", PROTOCOLS)
-def test_baseline_is_one_sixth(name):
-    assert adding(name).baseline == 1 / 6
+def test_baseline_is_one_sixth_and_one_twenty_fourth_for_half_the_sum(name):
+    wanted = 1 / 24 if name == "vorontsov-2017" else 1 / 6
+    assert adding(name).baseline == pytest.approx(wanted, rel=1e-15)
 
 
 def test_evaluation_set_never_changes():
@@ -142,6 +164,7 @@ def test_example_shows_both_marked_numbers_and_their_sum(name, length):
     cells = list(zip(value.split()[1:], marker.split()[1:], strict=True))
     shown = [float(v) for v, m in cells if m == "1"]
     assert len(shown) == 2
-    assert float(target.split()[1]) == pytest.approx(sum(shown), abs=0.0151)
+    share = 0.5 if name == "vorontsov-2017" else 1.0
+    assert float(target.split()[1]) == pytest.approx(share * sum(shown), abs=0.0151)
     assert len(target) == len(value) == len(marker)
     assert size == f"({length} steps)"

@@ -4,7 +4,7 @@ import sys
 import pytest
 
 from longhaul_trainers.catalogue import CELLS, NONLINEARITIES, OPTIMIZERS, TASKS, Catalogue
-from longhaul_trainers.errors import UnknownNameError
+from longhaul_trainers.errors import BrokenPackageError, SettingError, UnknownNameError
 from longhaul_trainers.settings import Settings
 
 GROUP = "longhaul.test_catalogue"
@@ -92,8 +92,19 @@ def test_a_package_cannot_replace_a_name_of_ours(plug_in):
 def test_a_broken_package_does_not_stop_the_listing(plug_in):
     catalogue = plug_in({"broken": "mycells_of_a_test:Missing"}, MODULE)
     assert catalogue.names() == ["broken"]
-    with pytest.raises(AttributeError, match="Missing"):
-        catalogue.get("broken")
+    with pytest.raises(BrokenPackageError) as caught:
+        catalogue.get("broken", "cell.name")
+    message = str(caught.value)
+    assert message.startswith("cell.name: cell 'broken' of the package mycells 1.0 cannot be")
+    assert "AttributeError" in message
+    assert "Missing" in message
+    assert isinstance(caught.value, SettingError)
+
+
+def test_a_name_says_which_package_it_is_from(plug_in):
+    catalogue = plug_in({"mine": "mycells_of_a_test:Mine"}, MODULE, {"zeta": "nowhere:Zeta"})
+    assert catalogue.package("mine") == "mycells 1.0"
+    assert catalogue.package("zeta") == ""
 
 
 def test_without_a_group_nothing_is_contributed(plug_in):

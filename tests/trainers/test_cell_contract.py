@@ -226,11 +226,21 @@ def test_carried_state_splits_a_sequence(name, case):
         torch.testing.assert_close(one, other)
 
 
+def by_state(cell, x):
+    """Gradients by the state that is carried in the middle of a sequence."""
+    _, state = cell(x[:2])
+    second, _ = cell(x[2:], state)
+    state = [one for one in state if one.requires_grad]
+    found = torch.autograd.grad(second.square().sum(), state, allow_unused=True)
+    return [one for one in found if one is not None]
+
+
 @every_case
 def test_a_slot_is_the_same_trial_alone_and_in_a_pack(name, case):
     together = build(name, case, range(4))
     train(together, 3, range(4))
     outputs, _ = together(inputs_of(4))
+    far = by_state(together, inputs_of(4))
     for p in range(4):
         alone = build(name, case, [p])
         train(alone, 3, [p])
@@ -241,6 +251,8 @@ def test_a_slot_is_the_same_trial_alone_and_in_a_pack(name, case):
         assert torch.equal(mine[:, 0], outputs[:, p])
         for key, one in alone.diagnostics().items():
             assert torch.equal(one[0], together.diagnostics()[key][p]), key
+        pairs = zip(by_state(alone, inputs_of(4)[:, p : p + 1]), far, strict=True)
+        assert all(torch.equal(one[0], pack[p]) for one, pack in pairs)
 
 
 @every_case

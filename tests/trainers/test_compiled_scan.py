@@ -91,17 +91,18 @@ def test_the_compiled_scan_is_what_runs():
 
 @needs_compiler
 def test_tanh_is_within_three_roundings(monkeypatch):
-    points = torch.cat([torch.linspace(-12, 12, 20_001), torch.logspace(-30, 0, 2_000)])
+    points = torch.cat([torch.logspace(-30, 0, 2_000), torch.linspace(-12, 12, 20_001)])
     special = torch.tensor([0.0, float("inf"), -float("inf"), 0.625, -0.625, 88.0])
-    z = torch.cat([points, special]).view(1, 1, 1, -1)
+    z = torch.cat([special, points])
+    z = z[: len(z) // 32 * 32].view(1, 1, -1, 32)
     kind = NONLINEARITIES.get("tanh")
     size = z.shape[-1]
     phi = kind(size, [kind.settings_type()], [torch.Generator()])
-    states = torch.zeros(1, 2, 1, size)
+    states = torch.zeros(1, 2, z.shape[2], size)
     elman.compiled_elman(phi, states).forward(torch.zeros(1, size, size), z, states)
     exact = z.double().tanh().flatten()
     spacing = torch.finfo(torch.float32).eps * exact.abs().clamp(min=1e-37)
-    assert ((states[0, 1, 0].double() - exact).abs() / spacing).max() < 3
+    assert ((states[0, 1].flatten().double() - exact).abs() / spacing).max() < 3
     z = torch.tensor([[[[float("nan"), 1.0]]]])
     small = torch.zeros(1, 2, 1, 2)
     phi = kind(2, [kind.settings_type()], [torch.Generator()])

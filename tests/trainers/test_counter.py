@@ -2,12 +2,14 @@
 
 import subprocess
 import sys
+from collections import Counter
+from itertools import permutations
 
 import numpy as np
 import pytest
 from scipy.stats import chi2
 
-from longhaul_trainers.counter import Stream, integers, uniform32, uniform64
+from longhaul_trainers.counter import Stream, distinct_integers, integers, uniform32, uniform64
 
 MASK = (1 << 64) - 1
 
@@ -169,3 +171,32 @@ def test_neighbouring_addresses_are_independent(what):
         "column": (grid[0][:, 0], grid[0][:, 1]),
     }[what]
     assert_uniform(integers(first, 8) * 8 + integers(second, 8), 64)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_every_ordered_choice_of_distinct_integers_is_equally_likely(count):
+    chosen = distinct_integers(Stream("distinct", count).words(12_000, count), 4)
+    assert chosen.shape == (12_000, count)
+    seen = Counter(map(tuple, chosen.tolist()))
+    choices = list(permutations(range(4), count))
+    assert set(seen) == set(choices)
+    expected = 12_000 / len(choices)
+    statistic = sum((seen[one] - expected) ** 2 / expected for one in choices)
+    assert statistic < chi2.ppf(1 - 1e-4, len(choices) - 1)
+
+
+def test_as_many_distinct_integers_as_there_are_make_a_permutation():
+    orders = distinct_integers(Stream("order").words(50, 9), 9)
+    assert np.array_equal(np.sort(orders, axis=1), np.tile(np.arange(9), (50, 1)))
+    assert len({*map(tuple, orders.tolist())}) == 50
+
+
+def test_a_row_of_distinct_integers_depends_on_its_own_words_alone():
+    words = Stream("rows").words(20, 5)
+    many = distinct_integers(words, 1000)
+    assert np.array_equal(distinct_integers(words[7:9], 1000), many[7:9])
+
+
+def test_more_distinct_integers_than_there_are_are_refused():
+    with pytest.raises(ValueError, match="4 different numbers below 3"):
+        distinct_integers(Stream("too many").words(2, 4), 3)

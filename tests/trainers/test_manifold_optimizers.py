@@ -249,3 +249,18 @@ def test_the_catalogue():
         assert issubclass(settings, Settings)
         assert settings.name == name
         assert all(field.rule.help for field in describe(settings).values())
+
+
+@both_fields
+@every_kind
+def test_all_slots_at_once_as_on_a_gpu_step_as_one_after_the_other(kind, complex_):
+    parameter = nn.Parameter(packed([unitary(p, complex_) for p in range(P)]))
+    (stepper,) = optimizer(parameter, kind).optimizers
+    gradients = packed([gaussian(p, complex_) for p in range(P)])
+    gradients[1].view(-1)[0] = np.nan
+    rates = torch.tensor([0.1, 0.2, 0.3], dtype=torch.float64)
+    together = stepper._step(parameter.detach(), gradients, rates)
+    for p in range(P):
+        alone = stepper._step(parameter[p].detach(), gradients[p], rates[p])
+        torch.testing.assert_close(together[p], alone, rtol=0, atol=1e-10, equal_nan=True)
+        assert alone.isnan().all() == (p == 1)

@@ -1,8 +1,10 @@
 import pytest
 import torch
 
+from longhaul_trainers.scans import cornn, lem
 from longhaul_trainers.scans.cornn import cornn_scan
 from longhaul_trainers.scans.lem import lem_scan
+from longhaul_trainers.scans.native import library
 from longhaul_trainers.scans.unicornn import unicornn_scan
 
 T, P, B, H = 6, 3, 4, 5
@@ -108,12 +110,26 @@ class UnICORNN:
         return torch.stack(outputs), z
 
 
-every_scan = pytest.mark.parametrize("kind", [CoRNN, LEM, UnICORNN])
+every_scan = pytest.mark.parametrize(
+    ("kind", "compiled"),
+    [(CoRNN, False), (CoRNN, True), (LEM, False), (LEM, True), (UnICORNN, False)],
+)
+
+
+@pytest.fixture(autouse=True)
+def choose(request, monkeypatch):
+    """Runs a test with the compiled scans, or with those written with torch."""
+    if request.node.callspec.params.get("compiled"):
+        if library.library() is None:
+            pytest.skip("no C++ compiler here")
+    else:
+        for module in (cornn, lem):
+            monkeypatch.setattr(module, "serves", lambda states: False)
 
 
 @every_scan
 @pytest.mark.parametrize("pack", [1, P])
-def test_values_and_gradients_equal_a_loop_over_the_equations(kind, pack):
+def test_values_and_gradients_equal_a_loop_over_the_equations(kind, compiled, pack):
     leaves = [leaf.requires_grad_() for leaf in kind.leaves(T, pack, B, H, torch.float64)]
     constants = kind.constants(pack, torch.float64)
     outputs, last = kind.scan(*leaves, **constants)
@@ -140,7 +156,7 @@ def test_values_and_gradients_equal_a_loop_over_the_equations(kind, pack):
 
 
 @every_scan
-def test_gradcheck(kind):
+def test_gradcheck(kind, compiled):
     leaves = [leaf.requires_grad_() for leaf in kind.leaves(3, 2, 2, 3, torch.float64)]
     constants = kind.constants(2, torch.float64)
     assert torch.autograd.gradcheck(lambda *given: kind.scan(*given, **constants), leaves)
@@ -151,7 +167,7 @@ SHAPES = [(9, 20, 64), (5, 3, 7), (6, 5, 190), (7, 1, 33), (1, 3, 5), (1, 1, 4),
 
 @every_scan
 @pytest.mark.parametrize("shape", SHAPES)
-def test_a_slot_has_the_same_bits_alone_and_in_a_pack(kind, shape):
+def test_a_slot_has_the_same_bits_alone_and_in_a_pack(kind, compiled, shape):
     steps, batch, size = shape
     leaves = kind.leaves(steps, 4, batch, size, torch.float32)
     constants = kind.constants(4, torch.float32)
@@ -177,7 +193,7 @@ def test_a_slot_has_the_same_bits_alone_and_in_a_pack(kind, shape):
 
 
 @every_scan
-def test_nan_in_one_slot_leaves_the_neighbours_alone(kind):
+def test_nan_in_one_slot_leaves_the_neighbours_alone(kind, compiled):
     def run(poison):
         leaves = kind.leaves(T, P, B, H, torch.float32)
         if poison:
@@ -195,3 +211,22 @@ def test_nan_in_one_slot_leaves_the_neighbours_alone(kind):
         for which, (one, other) in enumerate(zip(by_clean, by_dirty, strict=True)):
             axis = 1 if which == len(by_clean) - 3 else 0
             assert torch.equal(one.select(axis, p), other.select(axis, p)), which
+
+
+@pytest.mark.parametrize("compiled", [True])
+@pytest.mark.parametrize("kind", [CoRNN, LEM])
+@pytest.mark.parametrize(("dtype", "rtol"), [(torch.float64, 1e-11), (torch.float32, 1e-4)])
+def test_compiled_equals_what_is_written_with_torch(kind, compiled, dtype, rtol, monkeypatch):
+    def run():
+        leaves = [leaf.requires_grad_() for leaf in kind.leaves(9, 2, 7, 37, dtype)]
+        outputs, last = kind.scan(*leaves, **kind.constants(2, dtype))
+        by = [normal(9, 2, 7, 37).to(dtype), normal(2, 7, 37).to(dtype)]
+        return outputs, last, *torch.autograd.grad([outputs, last], leaves, by)
+
+    ours = run()
+    for module in (cornn, lem):
+        monkeypatch.setattr(module, "serves", lambda states: False)
+    plain = run()
+    assert not torch.equal(ours[0], plain[0])
+    for one, other in zip(ours, plain, strict=True):
+        torch.testing.assert_close(one, other, rtol=rtol, atol=rtol * 10)

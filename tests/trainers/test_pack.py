@@ -28,7 +28,7 @@ def config(
     return TrialConfig.parse(
         {
             "task": {"name": "copying", "delay": 8},
-            "cell": {"name": cell, "hidden_size": 12},
+            "cell": {"name": cell, "hidden_size": 16},
             "training": {
                 "steps": 12,
                 "batch_size": 4,
@@ -191,7 +191,7 @@ def test_clipping_bounds_the_step_of_each_slot_alone():
 def test_the_recurrent_group_learns_at_its_ratio():
     slow = TrialConfig.parse(
         config(0, optimizer="sgd").dump()
-        | {"cell": {"name": "exprnn", "hidden_size": 12, "learning_rate_ratio": 1e-6}}
+        | {"cell": {"name": "exprnn", "hidden_size": 16, "learning_rate_ratio": 1e-6}}
     )
     pack = Pack([config(0, optimizer="sgd"), slow])
     before = pack.model.cell.recurrent.matrix().detach().clone()

@@ -82,7 +82,7 @@ def test_defaults_and_conversions():
         ({"scale": 5}, "o.scale", "expected at most size, found 5.0"),
         ({"phi": "tan"}, "o.phi.name", "unknown nonlinearity 'tan'; did you mean 'tanh'?"),
         ({"phi": 3}, "o.phi", "expected the name of a nonlinearity or a mapping with one"),
-        ({"phi": {"slope": 1}}, "o.phi.name", "missing; known: identity, leaky_relu,"),
+        ({"phi": {"slope": 1}}, "o.phi.name", "missing; known: complex_modrelu, identity,"),
         ({"phi": {"name": "leaky_relu", "slope": 2}}, "o.phi.slope", "expected a number >= 0 and"),
         ({"phi": {"name": "tanh", "slope": 0.1}}, "o.phi.slope", "unknown key 'slope'; Known: non"),
     ],

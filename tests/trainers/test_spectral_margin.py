@@ -177,3 +177,11 @@ def test_a_soft_penalty_draws_a_free_matrix_towards_the_orthogonal_ones():
     assert MATRICES.get("free")(H, settings[:1], [torch.Generator()]).penalty() is not None
     plain = parse_component(MATRICES, "free")
     assert MATRICES.get("free")(H, [plain], [torch.Generator()]).penalty() is None
+
+
+def test_an_odd_number_of_units_cannot_be_sorted_in_pairs():
+    given = {"name": "spectral_margin", "hidden_size": 7}
+    parse_component(CELLS, given)
+    with pytest.raises(SettingError, match="pairs of units, found 7") as caught:
+        parse_component(CELLS, given | {"nonlinearity": "oplu"}, "cell")
+    assert caught.value.path == "cell.hidden_size"

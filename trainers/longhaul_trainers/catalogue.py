@@ -6,7 +6,7 @@ from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any
 
-from longhaul_trainers.errors import UnknownNameError
+from longhaul_trainers.errors import BrokenPackageError, UnknownNameError
 
 if TYPE_CHECKING:
     from longhaul_trainers.settings import Settings
@@ -48,13 +48,27 @@ class Catalogue:
 
         Raises:
             UnknownNameError: no such name; the message has the nearest one.
+            BrokenPackageError: the package that contributes the name fails on import.
         """
         if isinstance(name, str) and name in self._entries:
             module, _, attribute = self._entries[name].partition(":")
             return getattr(import_module(module), attribute)
         if isinstance(name, str) and name in self._contributed:
-            return self._contributed[name].load()
+            try:
+                return self._contributed[name].load()
+            except Exception as error:
+                package = self.package(name)
+                raise BrokenPackageError(path, self.noun, name, package, error) from error
         raise UnknownNameError(path, self.noun, name, self.names())
+
+    def package(self, name: str) -> str:
+        """The package that contributes a name, ``mycells 1.0``; empty for a name of ours."""
+        if name not in self._contributed:
+            return ""
+        distribution = self._contributed[name].dist
+        if distribution is None:
+            return self._contributed[name].value
+        return f"{distribution.name} {distribution.version}"
 
     def settings_type(self, name: object, path: str = "") -> "type[Settings]":
         """The settings class of the entry called ``name``; raises as `get`.
@@ -87,6 +101,7 @@ CELLS = Catalogue(
         "lem": "longhaul_trainers.cells.lem:LEM",
         "linoss": "longhaul_trainers.cells.linoss:LinOSS",
         "lipschitz": "longhaul_trainers.cells.lipschitz:LipschitzRNN",
+        "lmu": "longhaul_trainers.cells.lmu:LMU",
         "lru": "longhaul_trainers.cells.lru:LRU",
         "lstm": "longhaul_trainers.cells.lstm:LSTM",
         "mingru": "longhaul_trainers.cells.mingru:MinGRU",
@@ -124,7 +139,9 @@ MATRICES = Catalogue(
         "householder": "longhaul_trainers.matrices.householder:HouseholderMatrix",
         "kronecker": "longhaul_trainers.matrices.kronecker:KroneckerMatrix",
         "projected": "longhaul_trainers.matrices.projected:ProjectedMatrix",
-        "restricted_unitary": "longhaul_trainers.matrices.restricted_unitary:RestrictedUnitaryMatrix",
+        "restricted_unitary": (
+            "longhaul_trainers.matrices.restricted_unitary:RestrictedUnitaryMatrix"
+        ),
         "schur": "longhaul_trainers.matrices.schur:SchurMatrix",
         "shift": "longhaul_trainers.matrices.shift:ShiftMatrix",
         "skew_diffusion": "longhaul_trainers.matrices.skew_diffusion:SkewDiffusionMatrix",
@@ -133,9 +150,9 @@ MATRICES = Catalogue(
         "symmetric_skew": "longhaul_trainers.matrices.symmetric_skew:SymmetricSkewMatrix",
         "unitary": "longhaul_trainers.matrices.unitary:UnitaryMatrix",
         "unitary_cayley": "longhaul_trainers.matrices.unitary_cayley:UnitaryCayleyMatrix",
-        "vector_field_diagonal": "longhaul_trainers.matrices.vector_field_diagonal:DiagonalFieldMatrix",
-        "vector_field_metric": "longhaul_trainers.matrices.vector_field_metric:MetricFieldMatrix",
-        "vector_field_operator": "longhaul_trainers.matrices.vector_field_operator:OperatorFieldMatrix",
+        "vector_field_diagonal": "longhaul_trainers.matrices.vector_field_diagonal:DiagonalField",
+        "vector_field_metric": "longhaul_trainers.matrices.vector_field_metric:MetricField",
+        "vector_field_operator": "longhaul_trainers.matrices.vector_field_operator:OperatorField",
     },
     group="longhaul.matrices",
 )

@@ -79,6 +79,30 @@ def integers(words: Words, bound: int) -> NDArray[np.int64]:
     return (((words >> half) * n + low) >> half).astype(np.int64)
 
 
+def distinct_integers(words: Words, bound: int) -> NDArray[np.int64]:
+    """As many different whole numbers in [0, bound) as each row has words, in a random order.
+
+    Every ordered choice is equally likely, as far as `integers` is uniform. With ``bound`` words
+    a row, each row is a uniform permutation.
+
+    Args:
+        words: shape (rows, count) with count <= bound.
+        bound: in [1, 2^32].
+    """
+    rows, count = words.shape
+    if count > bound:
+        raise ValueError(f"{count} different numbers below {bound} do not exist")
+    # The first steps of Fisher and Yates' shuffle.
+    numbers = np.tile(np.arange(bound), (rows, 1))
+    row = np.arange(rows)
+    for i in range(count):
+        place = i + integers(words[:, i], bound - i)
+        chosen = numbers[row, place]
+        numbers[row, place] = numbers[:, i]
+        numbers[:, i] = chosen
+    return numbers[:, :count].copy()
+
+
 def uniform32(words: Words) -> NDArray[np.float32]:
     """Uniform float32 in [0, 1): multiples of 2^-24 from each word's upper 24 bits."""
     return (words >> np.uint64(40)).astype(np.float32) * np.float32(2.0**-24)

@@ -39,7 +39,6 @@ class OPLU(Nonlinearity):
     settings_type = OPLUSettings
     formula = "phi(z)_2i = max(z_2i, z_2i+1), phi(z)_2i+1 = min(z_2i, z_2i+1)"
     keeps_inputs = True
-    multiple_of = 2
 
     def __init__(
         self,

@@ -8,7 +8,7 @@ from typing import Any, get_args
 from longhaul.spec.document import KeyPath
 from longhaul.spec.holes import Choice, Tree
 from longhaul_trainers.catalogue import CELLS, TASKS
-from longhaul_trainers.errors import UnknownNameError
+from longhaul_trainers.errors import BrokenPackageError, UnknownNameError
 from longhaul_trainers.settings import FieldDescription, FieldRule, Settings
 
 
@@ -39,7 +39,7 @@ def settings_type(field: FieldDescription, value: Mapping[str, Any]) -> type[Set
     if field.rule.catalogue is not None:
         try:
             return field.rule.catalogue.settings_type(value.get("name"))
-        except UnknownNameError:
+        except (BrokenPackageError, UnknownNameError):
             return None
     wanted = plain_type(field)
     if isinstance(wanted, type) and issubclass(wanted, Settings):

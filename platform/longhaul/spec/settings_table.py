@@ -18,6 +18,7 @@ class SettingSummary:
         optional: whether null is a value.
         range: the options, or the bounds in words; empty where there are none.
         default: None with ``required``, else the default as plain values.
+        changed: what a component's default changes of that component's own defaults.
         required: whether a value must be given.
         searchable: whether a search space may leave a hole here.
         structural: whether trials of one pack must share it.
@@ -29,18 +30,23 @@ class SettingSummary:
     optional: bool
     range: str
     default: Any
+    changed: dict[str, Any]
     required: bool
     searchable: bool
     structural: bool
     help: str
 
     def default_text(self) -> str:
-        """The default as YAML would show it, a component by its name."""
+        """The default as YAML would show it, a component without its own defaults."""
         if self.required:
             return "required"
-        if isinstance(self.default, dict):
-            return str(self.default.get("name", "..."))
-        return plain_text(self.default)
+        if not isinstance(self.default, dict):
+            return plain_text(self.default)
+        name = str(self.default.get("name", "..."))
+        if not self.changed:
+            return name
+        pairs = {"name": name} | self.changed
+        return "{" + ", ".join(f"{key}: {plain_text(one)}" for key, one in pairs.items()) + "}"
 
 
 def first_sentence(described: type) -> str:
@@ -63,6 +69,7 @@ def _summary(field: FieldDescription) -> SettingSummary:
         optional=type(None) in get_args(field.type),
         range=span,
         default=None if default is MISSING else _plain(default),
+        changed=_changed(default),
         required=default is MISSING,
         searchable=field.rule.searchable,
         structural=field.rule.structural,
@@ -78,6 +85,15 @@ def _kind(field: FieldDescription) -> tuple[str, str]:
         return "one of", ", ".join(plain_text(option) for option in get_args(wanted))
     words = {int: "whole number", float: "number", bool: "true or false", str: "text"}
     return words.get(wanted, "mapping"), field.rule.expected()
+
+
+def _changed(default: Any) -> dict[str, Any]:
+    if not isinstance(default, Settings):
+        return {}
+    own = {name: field.default for name, field in describe(type(default)).items()}
+    return {
+        name: _plain(getattr(default, name)) for name in own if getattr(default, name) != own[name]
+    }
 
 
 def _plain(value: Any) -> Any:

@@ -2,10 +2,10 @@
 
 import torch
 
-HIDDEN_SIZE = 18
+HIDDEN_SIZE = 12
 CASES = [
     {},
-    {"channels": 2, "recurrent_init": "uniform", "input_init": "single", "nonlinearity": "tanh"},
+    {"channels": 3, "recurrent_init": "uniform", "input_init": "single", "nonlinearity": "tanh"},
 ]
 
 

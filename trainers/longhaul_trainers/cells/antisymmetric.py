@@ -44,6 +44,7 @@ class AntisymmetricRNN(Cell):
     """
 
     settings_type = AntisymmetricSettings
+    kind = "residual"
     equations = (
         "h' = h + epsilon * tanh(W h + V x + b), W = M - M^T - gamma I\n"
         "gated: h' = h + epsilon * sigmoid(W h + V_z x + b_z) * tanh(W h + V x + b)"

@@ -11,6 +11,18 @@ from torch import Tensor, nn
 from longhaul_trainers.parameter_groups import ParameterGroup
 from longhaul_trainers.settings import Settings, setting
 
+KINDS: Mapping[str, str] = {
+    "elman": "h' = phi(W h + V x + b)",
+    "residual": "h' = a * h + A h + g * phi(W h + V x + b)",
+    "oscillator": "two coupled states, one step of a differential equation",
+    "gated": "gates that read h and x",
+    "diagonal": "h' = phi(u * h + V x + b), each unit by itself",
+    "linear": "h' = a * h + b, where a and b do not read h",
+    "memory": "a linear memory of the past that h reads and writes",
+    "other": "none of these",
+}
+"""Recurrences by name, in the order in which they are listed."""
+
 State = tuple[Tensor, ...]
 """A cell's state between two scans, each tensor of shape (P, B, ...)."""
 
@@ -41,6 +53,8 @@ class Cell(nn.Module, ABC):
     """
 
     settings_type: ClassVar[type[CellSettings]]
+    kind: ClassVar[str] = "other"
+    """Which recurrence it is, one of `KINDS`."""
     equations: ClassVar[str]
     """The equations as plain text, one a line."""
     reference: ClassVar[str] = ""

@@ -45,7 +45,7 @@ class CoRNNSettings(CellSettings):
 
 @final
 class CoRNN(Cell):
-    """Second-order oscillators, stepped implicitly: the new velocity moves the position.
+    """Coupled, damped oscillators driven by the input: the new velocity moves the position.
 
     The output is the position y; the carried state is ``(y, z)``, 0 at first. All weights and b
     start uniform on ±1 / sqrt(m + 2 n).
@@ -62,6 +62,7 @@ class CoRNN(Cell):
     """
 
     settings_type = CoRNNSettings
+    kind = "oscillator"
     equations = (
         "z' = z + dt * (tanh(W y + W_z z + V x + b) - gamma * y - epsilon * z)\n"
         "implicit damping: z' = (z + dt * (tanh(...) - gamma * y)) / (1 + dt * epsilon)\n"

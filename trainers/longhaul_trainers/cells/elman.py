@@ -52,6 +52,7 @@ class ElmanCell(Cell, Generic[S]):
     A slot's generator is drawn from in this order: W, V, nonlinearity, h0.
     """
 
+    kind = "elman"
     has_bias: ClassVar[bool]
     matrix_type: ClassVar[type[RecurrentMatrix]]
     """What W is; the slots' settings derive from its settings, or `matrix_settings` makes them."""

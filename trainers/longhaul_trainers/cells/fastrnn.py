@@ -99,6 +99,7 @@ class FastRNN(LowRankCell):
     """
 
     settings_type = FastRNNSettings
+    kind = "residual"
     equations = "h' = sigmoid(beta) * h + sigmoid(alpha) * phi(U h + W x + b)"
     count_formula = "n * (m + n + 1) + 2"
     search_ranges: ClassVar = {
@@ -161,6 +162,7 @@ class FastGRNN(LowRankCell):
     """
 
     settings_type = FastGRNNSettings
+    kind = "gated"
     equations = (
         "z = sigmoid(U h + W x + b_z)\n"
         "c = tanh(U h + W x + b_h)\n"

@@ -58,9 +58,9 @@ Atlas, Les},
         "The authors' program trains the real form [[Re, -Im], [Im, Re]] and takes for G the upper "
         "half of its gradient, which leaves out what reaches Re and Im through the lower half; "
         "here G is dL/dRe + i dL/dIm, about twice as long, so a learning rate of theirs is about "
-        "twice as large as one here. For copying and speech that program starts W as the restricted "
-        "unitary product of the uRNN with random parameters, only for images from the singular "
-        "vectors of a Gaussian matrix, as here; there h0 starts uniform on ±0.01. Its W drifts "
+        "twice as large as one here. For copying and speech that program starts W as the uRNN's "
+        "product with random parameters, only for images from the singular vectors of a Gaussian "
+        "matrix, as here; there h0 starts uniform on ±0.01. Its W drifts "
         "from the unitary matrices by rounding, here every step removes that."
     )
     count_formula = "2 * n * n + 2 * n * m + n + 2 * n"

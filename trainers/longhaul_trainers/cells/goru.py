@@ -75,6 +75,7 @@ class GORU(Cell):
     """
 
     settings_type = GORUSettings
+    kind = "gated"
     equations = (
         "r = sigmoid(W_r h + V_r x + b_r)\n"
         "g = sigmoid(W_g h + V_g x + b_g)\n"

@@ -35,6 +35,7 @@ class GRU(Cell):
     """
 
     settings_type = GRUSettings
+    kind = "gated"
     equations = (
         "r = sigmoid(U_r h + V_r x + b_r)\n"
         "z = sigmoid(U_z h + V_z x + b_z)\n"

@@ -156,6 +156,7 @@ class IndRNN(StackedCell[IndRNNSettings]):
     """
 
     settings_type = IndRNNSettings
+    kind = "diagonal"
     layer_type = IndRNNLayer
     equations = "h' = phi(u * h + V x + b), |u| <= magnitude^(1/T)"
     reference = (

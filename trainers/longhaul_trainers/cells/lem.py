@@ -28,7 +28,7 @@ class LEMSettings(CellSettings):
 
 @final
 class LEM(Cell):
-    """An implicit-explicit discretisation of a multiscale differential equation.
+    """Two coupled states with gated step sizes: a discretised differential equation of many scales.
 
     The output is y; the carried state is ``(y, z)``, 0 at first. All weights and biases start
     uniform on ±1 / sqrt(n). The time constants of both states are gated between 1 / dt steps and
@@ -40,6 +40,7 @@ class LEM(Cell):
     """
 
     settings_type = LEMSettings
+    kind = "oscillator"
     equations = (
         "d1 = dt * sigmoid(W_1 y + V_1 x + b_1)\n"
         "d2 = dt * sigmoid(W_2 y + V_2 x + b_2)\n"

@@ -143,6 +143,7 @@ class LinOSS(StackedCell[LinOSSSettings]):
     """
 
     settings_type = LinOSSSettings
+    kind = "linear"
     layer_type = LinOSSLayer
     equations = (
         "im:   z' = z + dt (-A y' + B x), y' = y + dt z'\n"

@@ -55,6 +55,7 @@ class LipschitzRNN(Cell):
     """
 
     settings_type = LipschitzSettings
+    kind = "residual"
     equations = (
         "h' = h + epsilon * f(h), f(h) = alpha * A h + tanh(W h + V x + b)\n"
         "midpoint: h' = h + epsilon * f(h + epsilon / 2 * f(h))\n"

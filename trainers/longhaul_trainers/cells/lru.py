@@ -153,6 +153,7 @@ class LRU(StackedCell[LRUSettings]):
     """
 
     settings_type = LRUSettings
+    kind = "linear"
     layer_type = LRULayer
     equations = (
         "h' = lambda * h + exp(gamma) * (B x), lambda = exp(-exp(nu) + i exp(theta))\n"

@@ -56,6 +56,7 @@ class LSTM(Cell):
     """
 
     settings_type = LSTMSettings
+    kind = "gated"
     equations = (
         "i = sigmoid(U_i h + V_i x + b_i)\n"
         "f = sigmoid(U_f h + V_f x + b_f)\n"

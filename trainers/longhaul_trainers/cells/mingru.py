@@ -202,6 +202,7 @@ class MinGRU(StackedCell[MinGRUSettings]):
     """
 
     settings_type = MinGRUSettings
+    kind = "linear"
     layer_type = MinGRULayer
     equations = (
         "z = sigmoid(W_z x + b_z)\n"
@@ -225,6 +226,7 @@ class MinLSTM(StackedCell[MinLSTMSettings]):
     """
 
     settings_type = MinLSTMSettings
+    kind = "linear"
     layer_type = MinLSTMLayer
     equations = (
         "f = sigmoid(W_f x + b_f), i = sigmoid(W_i x + b_i)\n"

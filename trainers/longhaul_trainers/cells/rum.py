@@ -51,6 +51,7 @@ class RUM(Cell):
     """
 
     settings_type = RUMSettings
+    kind = "gated"
     equations = (
         "t = V x\n"
         "r = W_r h + V_r x + b_r\n"

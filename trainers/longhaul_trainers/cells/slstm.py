@@ -173,6 +173,7 @@ class SLSTM(StackedCell[SLSTMSettings]):
     """
 
     settings_type = SLSTMSettings
+    kind = "gated"
     layer_type = SLSTMLayer
     equations = (
         "i~, f~, z~, o~ = W x + R h + b\n"

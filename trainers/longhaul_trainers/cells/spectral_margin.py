@@ -6,6 +6,7 @@ from typing import ClassVar, Literal, final
 import torch
 from torch import Tensor
 
+from longhaul_trainers.catalogue import NONLINEARITIES
 from longhaul_trainers.cells.elman import ElmanCell, ElmanSettings
 from longhaul_trainers.initialisation import uniform
 from longhaul_trainers.matrices.svd_margin import SVDMarginMatrix, SVDMarginSettings
@@ -22,6 +23,11 @@ class SpectralMarginSettings(SVDMarginSettings, ElmanSettings):
         structural=True,
         help="h0: 0, or a parameter that starts uniform on ±sqrt(3 / 2n), or one that starts at 0",
     )
+
+    def check(self) -> None:
+        """Refuses what the recurrent matrix or the nonlinearity does."""
+        super().check()
+        NONLINEARITIES.get(self.nonlinearity.name).check_size(self.hidden_size)
 
 
 @final
@@ -59,9 +65,10 @@ class SpectralMargin(ElmanCell[SpectralMarginSettings]):
         "rectifies s under the sigmoid too, which matters for margins above 1 only (rectified: "
         "false does not), cannot start from the Glorot and identity matrices of the paper's "
         "tables, and adds 1e-4 times the squares of W_in, of the composite W and of the readout to "
-        "the loss: composite_decay: 1e-4 and a weight_decay of 2e-4, the gradient's factor. It "
-        "clips, number by number, what is passed back through time (at 100, text 30), where "
-        "training.clip_norm limits the norm of the whole gradient."
+        "the loss: composite_decay: 1e-4 and a weight_decay of 2e-4, the gradient's factor, which "
+        "here reaches b, h0 and the nonlinearity too. It clips, number by number, what is passed "
+        "back through time (at 100, text 30), where training.clip_norm limits the norm of the "
+        "whole gradient."
     )
     count_formula = "n * (2 * n + 1) + n * m + n + n"
     search_ranges: ClassVar = {

@@ -52,6 +52,7 @@ class SRNN(Cell):
     """
 
     settings_type = SRNNSettings
+    kind = "elman"
     equations = (
         "h' = phi(S h + b(x)), (S h)_i = h_{i-1}, (S h)_1 = h_n\nb(x) = f(x) * sigmoid(W_s x + b_s)"
     )

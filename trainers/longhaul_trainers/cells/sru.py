@@ -136,6 +136,7 @@ class SRU(StackedCell[SRUSettings]):
     """
 
     settings_type = SRUSettings
+    kind = "diagonal"
     layer_type = SRULayer
     equations = (
         "f = sigmoid(W_f x + v_f * c + b_f)\n"

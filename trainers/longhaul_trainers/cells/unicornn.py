@@ -114,6 +114,7 @@ class UnICORNN(StackedCell[UnICORNNSettings]):
     """
 
     settings_type = UnICORNNSettings
+    kind = "oscillator"
     layer_type = UnICORNNLayer
     equations = (
         "z' = z - dt * sigmoid(c) * (tanh(w * y + V x + b) + alpha * y)\n"

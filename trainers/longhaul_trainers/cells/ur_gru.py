@@ -43,6 +43,7 @@ class URGRU(Cell):
     """
 
     settings_type = URGRUSettings
+    kind = "gated"
     equations = (
         "z = sigmoid(U_z h + V_z x + b_z + a), a = log(u / (1 - u)) fixed\n"
         "r = sigmoid(U_r h + V_r x + b_r - a)\n"

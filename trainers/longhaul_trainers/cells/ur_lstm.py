@@ -46,6 +46,7 @@ class URLSTM(Cell):
     """
 
     settings_type = URLSTMSettings
+    kind = "gated"
     equations = (
         "f = sigmoid(U_f h + V_f x + b_f + a), a = log(u / (1 - u)) fixed\n"
         "r = sigmoid(U_r h + V_r x + b_r - a)\n"

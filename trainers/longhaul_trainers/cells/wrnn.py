@@ -15,14 +15,11 @@ from longhaul_trainers.settings import Settings, component, setting
 
 @dataclass(frozen=True, kw_only=True)
 class WRNNSettings(CircularSettings, ElmanSettings):
-    """Settings of `WRNN`; defaults as published for the copying problem."""
+    """Settings of `WRNN`; the sizes are ours, see there for the published ones."""
 
     name: ClassVar[str] = "wrnn"
-    hidden_size: int = setting(
-        600, ge=1, structural=True, help="number of hidden units H, those of all rings together"
-    )
     channels: int = setting(
-        6, ge=1, structural=True, help="number c of rings; hidden_size is a multiple of it"
+        2, ge=1, structural=True, help="number c of rings; hidden_size is a multiple of it"
     )
     nonlinearity: Settings = component(NONLINEARITIES, ReLUSettings(), help="phi")
     input_init: Literal["single", "normal"] = setting(
@@ -69,7 +66,7 @@ class WRNN(ElmanCell[WRNNSettings]):
     count_formula = "channels ** 2 * kernel_size + n * m + n"
     search_ranges: ClassVar = {
         "training.optimizer.learning_rate": "{loguniform: [1e-4, 1e-2]}",
-        "channels": "{choice: [1, 2, 6, 12]}",
+        "channels": "{choice: [1, 2, 4, 8]}",
         "recurrent_init": "{choice: [shift, identity]}",
         "input_init": "{choice: [single, normal]}",
     }

@@ -31,7 +31,20 @@ def skew_exponential(A: Tensor) -> Tensor:
     Evaluate Polynomials", SIAM Journal on Computing 2(1), 1973.
     """
     square = A @ A
-    halvings = _halvings(square)
+    # the squares of the eigenvalues are at most the 1-norm of A^2
+    return halved_taylor(A, square, math.sqrt(one_norm(square)))
+
+
+def halved_taylor(A: Tensor, square: Tensor, bound: float) -> Tensor:
+    """exp(A) by a Taylor polynomial of A, halved a number of times, and as many squarings.
+
+    Args:
+        A: shape (H, H), float32 or float64.
+        square: A^2.
+        bound: b with |A^k| <= b^k in some norm for every k beyond the polynomial's degree. Where
+            it is not finite nothing is halved, and neither will the result be.
+    """
+    halvings = _halvings(bound)
     scale = 2.0**-halvings
     identity = torch.eye(A.shape[-1], dtype=A.dtype, device=A.device)
     X, X2 = A * scale, square * scale**2
@@ -48,9 +61,12 @@ def skew_exponential(A: Tensor) -> Tensor:
     return result
 
 
-def _halvings(square: Tensor) -> int:
-    """How often A must be halved, given A^2: the eigenvalues' squares are at most its 1-norm."""
-    bound = math.sqrt(float(torch.linalg.matrix_norm(square.detach(), 1)))
+def one_norm(A: Tensor) -> float:
+    """The largest sum of moduli of a column."""
+    return float(torch.linalg.matrix_norm(A.detach(), 1))
+
+
+def _halvings(bound: float) -> int:
     if not math.isfinite(bound) or bound <= _RADIUS:
         return 0
     return math.ceil(math.log2(bound / _RADIUS))

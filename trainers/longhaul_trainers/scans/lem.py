@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from longhaul_trainers.scans.inputs import weight_gradient
+from longhaul_trainers.scans.native.library import call, serves
 
 
 def lem_scan(
@@ -59,71 +60,97 @@ class _LEMScan(torch.autograd.Function):
         dt: Tensor,
     ) -> tuple[Tensor, Tensor]:
         steps, pack, batch, _ = inputs.shape
-        size = initial.shape[-1]
-        gates = inputs.new_empty(pack, steps + 1, batch, 3 * size)
-        gates[:, 1:] = inputs[..., : 3 * size].transpose(0, 1)
-        candidates = inputs.new_empty(pack, steps + 1, batch, size)
-        candidates[:, 1:] = inputs[..., 3 * size :].transpose(0, 1)
-        outputs, inners = torch.empty_like(candidates), torch.empty_like(candidates)
+        gates = inputs.transpose(0, 1).clone(memory_format=torch.contiguous_format)
+        outputs = inputs.new_empty(pack, steps + 1, batch, initial.shape[-1])
+        inners = torch.empty_like(outputs)
         outputs[:, 0], inners[:, 0] = initial, initial_inner
-        transposed, inner_transposed = recurrent.mT.contiguous(), inner.mT.contiguous()
-        rate = dt[:, None, None]
-        y, z, candidate, gate = (t.unbind(1) for t in (outputs, inners, candidates, gates))
-        both = gates[..., : 2 * size].unbind(1)
-        d1, d2, inner_candidate = (one.unbind(1) for one in gates.chunk(3, -1))
-        for step in range(1, steps + 1):
-            gate[step].baddbmm_(y[step - 1], transposed)
-            both[step].sigmoid_().mul_(rate)
-            inner_candidate[step].tanh_()
-            torch.lerp(z[step - 1], inner_candidate[step], d2[step], out=z[step])
-            candidate[step].baddbmm_(z[step], inner_transposed).tanh_()
-            torch.lerp(y[step - 1], candidate[step], d1[step], out=y[step])
-        ctx.save_for_backward(recurrent, inner, gates, candidates, outputs, inners, dt)
-        return outputs[:, 1:].transpose(0, 1), z[-1].clone()
+        if serves(outputs):
+            weights = (recurrent.contiguous(), inner.contiguous(), dt.contiguous())
+            call("lem_forward", outputs, *weights, gates, outputs, inners)
+        else:
+            _advance(recurrent, inner, dt, gates, outputs, inners)
+        ctx.save_for_backward(recurrent, inner, dt, gates, outputs, inners)
+        return outputs[:, 1:].transpose(0, 1), inners[:, -1].clone()
 
     @staticmethod
     @once_differentiable
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
         ctx: Any, output_gradient: Tensor, last_inner_gradient: Tensor
     ) -> tuple[Tensor | None, ...]:
-        recurrent, inner, gates, candidates, outputs, inners, dt = ctx.saved_tensors
-        gates, candidates = gates[:, 1:], candidates[:, 1:]
-        steps, size = candidates.shape[1], candidates.shape[-1]
-        d1, d2, inner_candidates = gates.chunk(3, -1)
-        # By which y's gradient (for d1 and its candidate) and z's (for the others) are multiplied
-        # to give those of the four products.
-        factors = torch.empty_like(gates).unflatten(-1, (3, size))
-        remaining = 1 - gates[..., : 2 * size] / dt[:, None, None, None]
-        open1, open2 = remaining.chunk(2, -1)
-        torch.mul((candidates - outputs[:, :-1]) * d1, open1, out=factors[..., 0, :])
-        torch.mul((inner_candidates - inners[:, :-1]) * d2, open2, out=factors[..., 1, :])
-        torch.mul(1 - inner_candidates * inner_candidates, d2, out=factors[..., 2, :])
-        into_candidate = ((1 - candidates * candidates) * d1).unbind(1)
-        into_d1, into_inner = factors[..., 0, :].unbind(1), factors[..., 1:, :].unbind(1)
-        keep_y, keep_z = (1 - d1).unbind(1), (1 - d2).unbind(1)
+        recurrent, inner, dt, gates, outputs, inners = ctx.saved_tensors
+        size = outputs.shape[-1]
         by_outputs = torch.zeros_like(outputs)
         by_outputs[:, 1:] = output_gradient.transpose(0, 1)
-        by_y = by_outputs.unbind(1)
-        by_z = last_inner_gradient.clone(memory_format=torch.contiguous_format)
-        by_products = output_gradient.new_empty(*gates.shape[:3], 4, size)
-        by_gates = by_products[..., :3, :].flatten(-2)
-        by_candidates = by_products[..., 3, :]
-        by_gate, by_candidate = by_gates.unbind(1), by_candidates.unbind(1)
-        split = by_products[..., :3, :]
-        by_d1, by_inner = split[..., 0, :].unbind(1), split[..., 1:, :].unbind(1)
-        for step in range(steps - 1, -1, -1):
-            torch.mul(by_y[step + 1], into_candidate[step], out=by_candidate[step])
-            torch.mul(by_y[step + 1], into_d1[step], out=by_d1[step])
-            by_z.baddbmm_(by_candidate[step], inner)
-            torch.mul(by_z.unsqueeze(2), into_inner[step], out=by_inner[step])
-            by_z.mul_(keep_z[step])
-            by_y[step].addcmul_(by_y[step + 1], keep_y[step])
-            by_y[step].baddbmm_(by_gate[step], recurrent)
+        by_inner = last_inner_gradient.clone(memory_format=torch.contiguous_format)
+        by_gates = torch.empty_like(gates)
+        kept = (gates, outputs, inners)
+        if serves(outputs):
+            weights = (recurrent.contiguous(), inner.contiguous(), dt.contiguous())
+            call("lem_backward", outputs, *weights, *kept, by_outputs, by_inner, by_gates)
+        else:
+            _pull_back(recurrent, inner, dt, kept, by_outputs, by_inner, by_gates)
         return (
-            weight_gradient(by_gates, outputs[:, :-1]),
-            weight_gradient(by_candidates, inners[:, 1:]),
-            by_products.flatten(-2).transpose(0, 1),
+            weight_gradient(by_gates[..., : 3 * size], outputs[:, :-1]),
+            weight_gradient(by_gates[..., 3 * size :], inners[:, 1:]),
+            by_gates.transpose(0, 1),
             by_outputs[:, 0],
-            by_z,
+            by_inner,
             None,
         )
+
+
+def _advance(
+    recurrent: Tensor, inner: Tensor, dt: Tensor, gates: Tensor, outputs: Tensor, inners: Tensor
+) -> None:
+    """As ``lem_forward`` in native/lem.cpp."""
+    size, rate = outputs.shape[-1], dt[:, None, None]
+    transposed, inner_transposed = recurrent.mT.contiguous(), inner.mT.contiguous()
+    y, z = outputs.unbind(1), inners.unbind(1)
+    three, both = gates[..., : 3 * size].unbind(1), gates[..., : 2 * size].unbind(1)
+    d1, d2, inner_candidate, candidate = (one.unbind(1) for one in gates.chunk(4, -1))
+    for step in range(len(three)):
+        three[step].baddbmm_(y[step], transposed)
+        both[step].sigmoid_().mul_(rate)
+        inner_candidate[step].tanh_()
+        torch.lerp(z[step], inner_candidate[step], d2[step], out=z[step + 1])
+        candidate[step].baddbmm_(z[step + 1], inner_transposed).tanh_()
+        torch.lerp(y[step], candidate[step], d1[step], out=y[step + 1])
+
+
+def _pull_back(
+    recurrent: Tensor,
+    inner: Tensor,
+    dt: Tensor,
+    kept: tuple[Tensor, Tensor, Tensor],
+    by_outputs: Tensor,
+    by_inner: Tensor,
+    by_gates: Tensor,
+) -> None:
+    """As ``lem_backward`` in native/lem.cpp."""
+    gates, outputs, inners = kept
+    size = outputs.shape[-1]
+    d1, d2, inner_candidates, candidates = gates.chunk(4, -1)
+    # By which y's gradient (for d1 and y's candidate) and z's (for the two between) are multiplied
+    # to give those of the four products.
+    factors = torch.empty_like(gates).unflatten(-1, (4, size))
+    into_d1, into_d2, into_inner_candidate, into_candidate = factors.unbind(-2)
+    torch.sub(candidates, outputs[:, :-1], out=into_d1).mul_(d1)
+    torch.sub(inner_candidates, inners[:, :-1], out=into_d2).mul_(d2)
+    closed = gates[..., : 2 * size] / dt[:, None, None, None]
+    factors[..., :2, :].mul_(closed.neg_().add_(1).unflatten(-1, (2, size)))
+    torch.mul(inner_candidates, inner_candidates, out=into_inner_candidate)
+    into_inner_candidate.neg_().add_(1).mul_(d2)
+    torch.mul(candidates, candidates, out=into_candidate).neg_().add_(1).mul_(d1)
+    keep_y, keep_z = (keep.unbind(1) for keep in (1 - gates[..., : 2 * size]).chunk(2, -1))
+    of_output, of_inner = factors[..., ::3, :].unbind(1), factors[..., 1:3, :].unbind(1)
+    split = by_gates.view_as(factors)
+    by_outer, by_between = split[..., ::3, :].unbind(1), split[..., 1:3, :].unbind(1)
+    by_three, by_candidate = by_gates[..., : 3 * size].unbind(1), split[..., 3, :].unbind(1)
+    by_y = by_outputs.unbind(1)
+    for step in range(len(by_three) - 1, -1, -1):
+        torch.mul(by_y[step + 1].unsqueeze(2), of_output[step], out=by_outer[step])
+        by_inner.baddbmm_(by_candidate[step], inner)
+        torch.mul(by_inner.unsqueeze(2), of_inner[step], out=by_between[step])
+        by_inner.mul_(keep_z[step])
+        by_y[step].addcmul_(by_y[step + 1], keep_y[step])
+        by_y[step].baddbmm_(by_three[step], recurrent)

@@ -24,9 +24,10 @@ def slotwise(
     Returns:
         What the function returns: tensors (P, ...).
     """
-    pack = tensors[0].shape[0]
-    if tensors[0].device.type != "cpu" or pack == 1:
+    if tensors[0].device.type != "cpu":
         return _contiguous(function, tensors)
+    # A pack of one is split as well: a tensor that is used outside too adds up its gradients in the
+    # order that the graph has, and the graph must be the same.
     slots = zip(*(one.split(1) for one in tensors), strict=True)
     parts = [_contiguous(function, slot) for slot in slots]
     return tuple(torch.cat(one) for one in zip(*parts, strict=True))

@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from longhaul_trainers.scans.slotwise import slotwise
+
 State = tuple[Tensor, ...]
 Step = Callable[[Sequence[Tensor], Tensor, State], State]
 """One step: parameters (P, ...), one step's input products (P, B, G) and the state before give the
@@ -32,23 +34,15 @@ def stepwise_scan(
     Returns:
         The first state tensor of every step, shape (T, P, B, ...), and the state after the last.
     """
-    if inputs.device.type != "cpu" or inputs.shape[1] == 1:
-        return _scan(step, parameters, inputs, initial)
-    slots = zip(
-        zip(*(one.split(1) for one in parameters), strict=True),
-        inputs.split(1, 1),
-        zip(*(one.split(1) for one in initial), strict=True),
-        strict=True,
-    )
-    outputs, states = zip(*(_scan(step, *slot) for slot in slots), strict=True)
-    return torch.cat(outputs, 1), tuple(torch.cat(one) for one in zip(*states, strict=True))
+    count = len(parameters)
 
+    def whole(products: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
+        given, state = tensors[:count], tensors[count:]
+        outputs = []
+        for one in products.unbind(1):
+            state = step(given, one, state)
+            outputs.append(state[0])
+        return torch.stack(outputs, 1), *state
 
-def _scan(
-    step: Step, parameters: Sequence[Tensor], inputs: Tensor, state: State
-) -> tuple[Tensor, State]:
-    outputs = []
-    for products in inputs.unbind():
-        state = step(parameters, products, state)
-        outputs.append(state[0])
-    return torch.stack(outputs), state
+    outputs, *state = slotwise(whole, (inputs.transpose(0, 1), *parameters, *initial))
+    return outputs.transpose(0, 1), tuple(state)

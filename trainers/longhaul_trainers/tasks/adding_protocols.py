@@ -17,16 +17,20 @@ class Markers:
         end: ``length``, or ``twice the first range``, which leaves out the last step where the
             length is odd.
         anywhere: instead, the markers are two different steps of the whole sequence.
+        moved: with ``anywhere``, both are drawn from all steps but the last, each by itself, and
+            where they coincide the second moves one step on.
     """
 
     shortened: int = 0
     end: Literal["length", "twice the first range"] = "length"
     anywhere: bool = False
+    moved: bool = False
 
     def ranges(self, length: int) -> tuple[range, range]:
         """The steps that the first and the second marker may take; equal if ``anywhere``."""
         if self.anywhere:
-            return range(length), range(length)
+            steps = range(length - self.moved)
+            return steps, steps
         half = (length - self.shortened) // 2
         return range(half), range(half, length if self.end == "length" else 2 * half)
 
@@ -38,12 +42,26 @@ class Markers:
 
 @dataclass(frozen=True, kw_only=True)
 class AddingProtocol(Protocol):
-    """A protocol of the adding task."""
+    """A protocol of the adding task.
+
+    Attributes:
+        markers: where they may stand.
+        share: what the sum is multiplied by to make the target.
+    """
 
     markers: Markers
+    share: float = 1.0
 
 
-ProtocolName = Literal["arjovsky-2016", "bai-2018", "helfrich-2018", "keller-2024", "rusch-2021"]
+ProtocolName = Literal[
+    "arjovsky-2016",
+    "bai-2018",
+    "helfrich-2018",
+    "keller-2024",
+    "mhammedi-2017",
+    "rusch-2021",
+    "vorontsov-2017",
+]
 
 _PROTOCOLS = (
     AddingProtocol(
@@ -92,6 +110,21 @@ _PROTOCOLS = (
         markers=Markers(),
     ),
     AddingProtocol(
+        name="mhammedi-2017",
+        source="Mhammedi, Hellicar, Rahman, Bailey: Efficient Orthogonal Parametrisation of "
+        "Recurrent Neural Networks Using Householder Reflections (oRNN), ICML 2017, "
+        "arXiv:1612.00188; code zmhammedi/Orthogonal_RNN",
+        summary="The markers are anywhere: each at any step but the last; where both fall on one "
+        "step, the second moves one on.",
+        batch_size=50,
+        steps=10_000,
+        defects="As their program draws it: neighbouring steps are marked together half as often "
+        "again as others, and the last step hardly ever. The first version of the paper has one "
+        "marker in each half. They do not say how long they train, 10,000 steps is ours. Their "
+        "accuracy is the share of errors below 0.04.",
+        markers=Markers(anywhere=True, moved=True),
+    ),
+    AddingProtocol(
         name="rusch-2021",
         source="Rusch, Mishra: Coupled Oscillatory Recurrent Neural Network (coRNN), ICLR 2021, "
         "arXiv:2010.00951; code tk-rusch/coRNN",
@@ -100,6 +133,21 @@ _PROTOCOLS = (
         steps=60_000,
         defects="Their test set is drawn anew at every test.",
         markers=Markers(),
+    ),
+    AddingProtocol(
+        name="vorontsov-2017",
+        source="Vorontsov, Trabelsi, Kadoury, Pal: On Orthogonality and Learning Recurrent "
+        "Networks with Long Term Dependencies, ICML 2017, arXiv:1702.00071; code "
+        "veugene/spectre_release",
+        summary="One marker in each half of the sequence, fresh sequences; the target is half the "
+        "sum, and the baseline 1/24.",
+        batch_size=50,
+        steps=200_000,
+        defects="That the target is halved is in their program, not in the paper, so its curves "
+        "are a quarter of the others'. Their program seems to subtract targets (B) from outputs "
+        "(B, 1), which pairs every output with every target; here it is pair by pair.",
+        markers=Markers(),
+        share=0.5,
     ),
 )
 

@@ -17,6 +17,25 @@ IGNORED = -100
 
 
 @dataclass(frozen=True)
+class Score:
+    """One published result.
+
+    Attributes:
+        model: the cell by its name in the literature and its size, ``expRNN, n = 170``.
+        value: the number, in the unit of ``metric``.
+        metric: ``accuracy`` (a share, not percent), ``loss``, ...
+        setting: what else to set for it, as written in a space, ``permutation: protocol``.
+        note: where the number is from, if not from the paper of the protocol, and what is odd.
+    """
+
+    model: str
+    value: float
+    metric: str = "accuracy"
+    setting: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True)
 class Protocol:
     """A named variant of a task exactly as one paper ran it.
 
@@ -27,6 +46,8 @@ class Protocol:
         batch_size: sequences in a training batch, as published.
         steps: training steps, as published.
         defects: known faults of the published procedure, empty where there are none.
+        published: what was reported under it, on the test set.
+        selects_on_test: whether the published scores are the best on the test set over the epochs.
     """
 
     name: str
@@ -35,6 +56,8 @@ class Protocol:
     batch_size: int
     steps: int
     defects: str = ""
+    published: tuple[Score, ...] = ()
+    selects_on_test: bool = False
 
 
 @dataclass(frozen=True)
@@ -44,7 +67,8 @@ class Batch:
     Attributes:
         inputs: float32 (T, B, I), or (T, P, B, I) for a pack.
         targets: (S, B) whole numbers or (S, B, O) numbers for the S steps that are read out, or
-            with P before B for a pack. A whole number may be `IGNORED`: the step is not counted.
+            with P before B for a pack. Targets that are `IGNORED`, or NaN where they are no whole
+            numbers, are not counted: that is how sequences of different lengths are padded.
     """
 
     inputs: Tensor
@@ -67,7 +91,8 @@ class Task(ABC):
     """A benchmark: data, loss, metrics, trivial baseline.
 
     Training batch s of a trial depends on (task settings, data seed, s) alone. Validation and test
-    sets depend on the task settings and their size alone.
+    sets depend on the task settings and their size alone. Where data is read from files, settings,
+    sizes, protocols and baseline are known without them.
 
     Args:
         settings: an instance of ``settings_type``.
@@ -107,13 +132,33 @@ class Task(ABC):
     def baseline(self) -> float:
         """Expected loss of the best predictor that remembers nothing."""
 
+    @property
+    def baseline_metrics(self) -> dict[str, float]:
+        """What a trivial predictor reaches on the test set, by names of `metrics`."""
+        return {}
+
+    @property
+    def training_size(self) -> int | None:
+        """Sequences of the training set, passed epoch after epoch; None where all are new."""
+        return None
+
+    def prepare(self) -> None:  # noqa: B027 - most tasks have nothing to prepare
+        """Makes the data ready on this machine, so that trials need not; nothing where it is drawn.
+
+        Raises:
+            DataError: a file is missing or cannot be used.
+        """
+
     @abstractmethod
     def training_batch(self, seed: int, step: int, batch_size: int) -> Batch:
         """The batch of training step ``step`` (the first is 0) of a trial with this data seed."""
 
     @abstractmethod
     def evaluation_set(self, split: Split, size: int) -> Batch:
-        """``size`` fixed sequences; a larger set begins with a smaller one's sequences."""
+        """``size`` fixed sequences; a larger set begins with a smaller one's sequences.
+
+        Where the split holds fewer, all that it holds.
+        """
 
     @abstractmethod
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
@@ -123,6 +168,16 @@ class Task(ABC):
             outputs: readouts (S, B, O) of the S steps that are read.
             targets: as in `Batch`, without P.
         """
+
+    def weight(self, targets: Tensor) -> int:
+        """How much these sequences count in a mean over more of them: their number, or their steps.
+
+        `loss` and `metrics` of two halves, weighted so, give those of the whole.
+
+        Args:
+            targets: as in `Batch`, without P.
+        """
+        return targets.shape[1]
 
     def metrics(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
         """Further scalars of one slot, for example ``accuracy``; the arguments are `loss`'s."""

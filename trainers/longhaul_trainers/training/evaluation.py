@@ -95,12 +95,12 @@ def _means(model: SequenceModel, task: Task, data: EvaluationSet) -> dict[str, T
     sums: dict[str, Tensor] = {}
     total = 0
     for chunk in data.chunks:
-        sequences = chunk.inputs.shape[1]
+        weight = task.weight(chunk.targets)
         pack = model.cell.pack_size
         outputs = model(chunk.inputs.unsqueeze(1).expand(-1, pack, -1, -1))
         for name, values in _measure(task, outputs, chunk.targets).items():
-            sums[name] = sums.get(name, 0) + values * sequences
-        total += sequences
+            sums[name] = sums.get(name, 0) + values * weight
+        total += weight
     return {name: values / total for name, values in sums.items()}
 
 

@@ -45,11 +45,11 @@ def gradient_flow(model: SequenceModel, task: Task, batch: Batch) -> dict[str, T
         state: State | None = None
         for first, last in pairwise([0, *moments, steps]):
             if first < last:
-                seen, state = model.cell(inputs[first:last], state)
+                seen, carried = model.cell(inputs[first:last], state)
                 outputs.append(seen)
                 # apart from the outputs, of which the state may be the last: only what is read
                 # after this moment counts
-                state = tuple(one.view_as(one) for one in state)
+                state = tuple(one.view_as(one) for one in carried)
             states.append(state or ())
         read = model.read(torch.cat(outputs))
         loss = torch.stack([task.loss(slot, targets) for slot in read]).sum()

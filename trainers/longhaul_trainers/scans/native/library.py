@@ -66,7 +66,7 @@ def _compiled() -> Path:
     target = folder / f"scans-{_key(compiler)}.so"
     if target.exists():
         return target
-    with (folder / "lock").open("w") as lock:
+    with (folder / "lock").open("w", encoding="utf-8") as lock:
         # all workers of a machine start at once: one compiles, the others wait for it
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not target.exists():
