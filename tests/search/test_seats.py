@@ -91,7 +91,7 @@ def test_on_an_accelerator_the_slots_are_measured_once(planned, monkeypatch):
 
 def test_a_hosted_trials_process_needs_no_torch():
     program = (
-        "import sys, longhaul.search.trainable, longhaul.search.hosted_training\n"
+        "import sys, longhaul.search.trainable, longhaul.search.host_actor\n"
         "assert 'torch' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-P", "-c", program], check=True)

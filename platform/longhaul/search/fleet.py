@@ -46,12 +46,12 @@ class Fleet:
         """Starts the hosts and gives their handles; they end with this process."""
         if not self.hosts:
             return ()
-        # imported here: Ray is running by now, and the host brings torch
+        # imported here: Ray is running by now
         import ray
 
-        from longhaul.search.pack_host import PackHost
+        from longhaul.search.host_actor import PackHostActor
 
-        actor = ray.remote(PackHost).options(
+        actor = ray.remote(PackHostActor).options(
             num_cpus=self.cpus,
             num_gpus=self.gpus,
             max_restarts=-1,

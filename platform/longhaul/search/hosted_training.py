@@ -48,7 +48,7 @@ class HostedTraining:
     begins with the checkpoint that came with the last one's end.
 
     Args:
-        host: a handle of the actor `longhaul.search.pack_host.PackHost`.
+        host: a handle of an actor `longhaul.search.host_actor.PackHostActor`.
         number: the trial's number.
         config: its configuration as plain mappings.
         checkpoint: where it stands; None where it begins.

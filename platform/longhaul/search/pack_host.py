@@ -1,4 +1,4 @@
-"""The process that trains the packs of one device; an actor of Ray."""
+"""Trains the packs of one device, for trials in other processes."""
 
 import os
 import secrets
