@@ -93,6 +93,7 @@ def trial_details(ledger: "Ledger", number: int) -> dict[str, Any]:
         "parameters": summary.parameters_of(trial, result),
         "attempts": trial.attempts,
         "node": trial.node,
+        "host": trial.host,
         "reason": redact(trial.reason) if trial.reason else None,
         "started": trial.started,
         "ended": trial.ended,
@@ -151,6 +152,7 @@ def _progress(trial: "TrialRecord") -> dict[str, Any]:
         "steps": trial.max_steps,
         "value": trial.value,
         "node": trial.node,
+        "host": trial.host,
     }
 
 

@@ -59,6 +59,29 @@ def test_how_many_points_are_tried_first(check, points, said):
     assert json.loads(check("--json", points=points))["enqueued"] == points.count("cell:")
 
 
+@pytest.mark.parametrize(
+    ("resources", "slots", "said"),
+    [
+        ({}, 1, None),
+        ({"slots": 1}, 1, None),
+        ({"slots": 16}, 16, "up to 16 trials"),
+        ({"slots": "auto"}, 1, None),
+        ({"slots": "auto", "gpus": 1}, "auto", "as many trials as pay"),
+    ],
+)
+def test_how_many_trials_train_as_one_batch(check, resources, slots, said):
+    words = [w for k, v in resources.items() for w in ("--set", f"resources.{k}={v}")]
+    assert json.loads(check("--json", *words))["slots"] == slots
+    shown = check(*words)
+    assert (said in shown) if said else ("one batch" not in shown)
+
+
+def test_slots_are_a_number_or_auto(check):
+    message = check("--set", "resources.slots=many", status=2)
+    assert "resources.slots" in message
+    assert "a whole number or auto" in message
+
+
 def test_without_points_nothing_is_said_of_them(check):
     assert "enqueued" not in check()
     assert json.loads(check("--json"))["enqueued"] == 0

@@ -65,9 +65,14 @@ def test_status_of_a_running_search(new_search, run, ask):
     search.report(1)
     status = ask("status", "toy")
     assert status["state"] == "running"
+    value = search.loss(1, 100)
     assert status["running"] == [
-        {"trial": 1, "step": 100, "steps": 600, "value": search.loss(1, 100), "node": "here"}
+        {"trial": 1, "step": 100, "steps": 600, "value": value, "node": "here", "host": None}
     ]
+    assert "pack host" not in run("status", "toy")
+    search._append("started", 1, attempt=2, from_step=100, node="here", host=3)
+    assert ask("status", "toy")["running"][0]["host"] == 3
+    assert "pack host" in run("status", "toy")
     assert status["best"]["over_baseline"] == pytest.approx(math.exp(-1.5))
     assert status["steps_trained"] == 700
     assert str(os.getpid()) in status["owner"]

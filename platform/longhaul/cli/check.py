@@ -71,6 +71,7 @@ def _render(summary: "SpaceSummary") -> "RenderableType":
         f"compared at {', '.join(f'{rung:,}' for rung in summary.rungs)}\n"
         f"        at most {summary.most_steps:,} steps in all, at least {summary.least_steps:,}, "
         f"about {summary.expected_steps:,} to be expected\n"
+        f"{_packs(summary.slots)}"
         f"{_first(summary.enqueued, summary.trials)}"
         f"beat    a loss of {task.baseline:.4g}, which needs no memory\n",
         table(["hole", "kind", "range", "only if"], holes)
@@ -82,6 +83,13 @@ def _render(summary: "SpaceSummary") -> "RenderableType":
         heading("in full"),
         to_yaml(summary.resolved).rstrip(),
     )
+
+
+def _packs(slots: int | str) -> str:
+    if slots == 1:
+        return ""
+    many = "as many trials as pay on the device" if slots == "auto" else f"up to {slots} trials"
+    return f"packs   {many} train as one batch, where they differ in no shape\n"
 
 
 def _first(enqueued: int, trials: int) -> str:

@@ -30,7 +30,7 @@ def status_command(name: str, storage: str, as_json: bool) -> None:
 
 def _render(status: dict[str, Any]) -> "RenderableType":
     from longhaul.cli.tables import heading, stacked, table
-    from longhaul.summary import count_words, duration, number
+    from longhaul.summary import count_words, duration
 
     reason = f" ({status['reason']})" if status["reason"] else ""
     facts = [
@@ -51,13 +51,24 @@ def _render(status: dict[str, Any]) -> "RenderableType":
         table(["", ""], facts),
     ]
     if status["running"]:
-        rows = [
-            [one["trial"], f"{one['step']:,} of {one['steps'] or 0:,}", number(one["value"])]
-            for one in status["running"]
-        ]
-        columns = ["running trial", "step", "loss so far"]
-        parts += ["", table(columns, rows, numbers=columns)]
+        parts += ["", _running(status["running"])]
     return stacked(*parts)
+
+
+def _running(trials: list[dict[str, Any]]) -> "RenderableType":
+    from longhaul.cli.tables import table
+    from longhaul.summary import number
+
+    columns = ["running trial", "step", "loss so far"]
+    rows = [
+        [one["trial"], f"{one['step']:,} of {one['steps'] or 0:,}", number(one["value"])]
+        for one in trials
+    ]
+    if any(one["host"] is not None for one in trials):
+        columns.append("pack host")
+        for row, one in zip(rows, trials, strict=True):
+            row.append("-" if one["host"] is None else one["host"])
+    return table(columns, rows, numbers=columns)
 
 
 def _best(best: dict[str, Any] | None) -> str:

@@ -58,6 +58,7 @@ class TrialRecord:
         ended: when it ended; None while it goes on.
         attempts: how often it was started.
         node: where it was started last.
+        host: number of the pack host in which it trains; None where it trains by itself.
         reason: why it diverged or failed.
     """
 
@@ -76,6 +77,7 @@ class TrialRecord:
     ended: datetime | None = None
     attempts: int = 0
     node: str | None = None
+    host: int | None = None
     reason: str | None = None
 
     @property
@@ -239,6 +241,7 @@ def _started(trial: TrialRecord, event: Event) -> TrialRecord:
         reason=None,
         attempts=max(trial.attempts + 1, event.data.get("attempt") or 0),
         node=event.data.get("node"),
+        host=event.data.get("host"),
     )
 
 

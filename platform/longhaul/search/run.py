@@ -111,13 +111,14 @@ class SearchRun:
         """The number of a trial that was handed out."""
         return self._by_tune_id[tune_id]
 
-    def started(self, tune_id: str, node: str) -> None:
-        """An actor took the trial up."""
+    def started(self, tune_id: str, node: str, host: int | None = None) -> None:
+        """An actor took the trial up; ``host`` numbers the pack host in which it trains."""
         number = self._by_tune_id[tune_id]
         self._attempts[number] = self._attempts.get(number, 0) + 1
         heard = _heard(self.record.trials[number])
         attempt = self._attempts[number]
-        self._append(EventKind.STARTED, number, attempt=attempt, from_step=heard, node=node)
+        where = {"node": node} if host is None else {"node": node, "host": host}
+        self._append(EventKind.STARTED, number, attempt=attempt, from_step=heard, **where)
 
     def heard(self, tune_id: str, result: Mapping[str, Any]) -> bool:
         """Whether this report was decided on before: a trial that was retried says it again."""

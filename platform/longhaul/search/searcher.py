@@ -57,7 +57,7 @@ class StartedTrials(Callback):
 
     def on_trial_start(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         """An actor took the trial up."""
-        self._run.started(trial.trial_id, trial.node_ip or "")
+        self._run.started(trial.trial_id, trial.node_ip or "", trial.config.get("host"))
 
     def __getstate__(self) -> dict[str, Any]:
         return {}

@@ -77,6 +77,7 @@ class SpaceSummary:
     Attributes:
         sha256: see `SearchSpec.sha256`.
         enqueued: how many points are tried before the sampler decides.
+        slots: trials of a pack, ``auto`` where the device decides.
         resolved: the space with every default written out, as plain mappings.
         rungs: the step counts at which trials are compared; the last is a trial's whole length.
         most_steps: training steps if no trial is stopped.
@@ -94,6 +95,7 @@ class SpaceSummary:
     holes: list[HoleSummary]
     trials: int
     enqueued: int
+    slots: int | str
     rungs: list[int]
     most_steps: int
     least_steps: int
@@ -120,12 +122,18 @@ def summarise(spec: SearchSpec) -> SpaceSummary:
         holes=[_hole(found) for found in spec.holes()],
         trials=trials,
         enqueued=len(spec.enqueue),
+        slots=_slots(spec),
         rungs=rungs,
         most_steps=trials * rungs[-1],
         least_steps=trials * rungs[0] + rungs[-1] - rungs[0],
         expected_steps=expected_steps(rungs, trials, factor),
         resolved=resolved(spec),
     )
+
+
+def _slots(spec: SearchSpec) -> int | str:
+    slots = spec.resources.slots
+    return 1 if slots == "auto" and spec.resources.gpus == 0 else slots
 
 
 def resolved(spec: SearchSpec) -> dict[str, Any]:
