@@ -183,6 +183,17 @@ class Task(ABC):
         """Further scalars of one slot, for example ``accuracy``; the arguments are `loss`'s."""
         return {}
 
+    def summary(self, means: dict[str, Tensor]) -> dict[str, Tensor]:
+        """What is reported of a whole set, for example the root of the mean squared error.
+
+        Args:
+            means: ``loss`` and what `metrics` gave, averaged over the set, of shape (P,).
+
+        Returns:
+            ``loss`` and further numbers, of shape (P,).
+        """
+        return means
+
     @abstractmethod
     def example(self) -> str:
         """One sequence and its targets as aligned lines of text, long dull stretches left out."""
