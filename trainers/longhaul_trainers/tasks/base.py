@@ -69,6 +69,7 @@ class Batch:
         targets: (S, B) whole numbers or (S, B, O) numbers for the S steps that are read out, or
             with P before B for a pack. Targets that are `IGNORED`, or NaN where they are no whole
             numbers, are not counted: that is how sequences of different lengths are padded.
+            Where a step asks K questions, whole numbers are (S, B, K).
     """
 
     inputs: Tensor
