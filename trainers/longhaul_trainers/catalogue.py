@@ -162,6 +162,13 @@ TASKS = Catalogue(
     {
         "adding": "longhaul_trainers.tasks.adding:Adding",
         "copying": "longhaul_trainers.tasks.copying:Copying",
+        "denoise": "longhaul_trainers.tasks.denoise:Denoise",
+        "mqar": "longhaul_trainers.tasks.mqar:MQAR",
+        "parenthesis": "longhaul_trainers.tasks.parenthesis:Parenthesis",
+        "pixels": "longhaul_trainers.tasks.pixels:Pixels",
+        "recall": "longhaul_trainers.tasks.recall:Recall",
+        "state_tracking": "longhaul_trainers.tasks.state_tracking:StateTracking",
+        "variable_copying": "longhaul_trainers.tasks.variable_copying:VariableCopying",
     },
     group="longhaul.tasks",
 )

@@ -122,12 +122,16 @@ def convert(data_set: DataSet, form: Form, files: Sequence[Path]) -> Converted:
 
 
 def discard(converted: Converted) -> None:
-    """Removes converted files, for example damaged ones; those who read them are not disturbed."""
-    aside = converted.folder.with_name(f"{_TEMPORARY}{secrets.token_hex(8)}")
+    """Removes damaged files where that is allowed; those who read them are not disturbed."""
+    _discard(converted.folder)
+
+
+def _discard(folder: Path) -> None:
+    aside = folder.with_name(f"{_TEMPORARY}{secrets.token_hex(8)}")
     try:
-        converted.folder.rename(aside)
-    except FileNotFoundError:
-        return
+        folder.rename(aside)
+    except OSError:
+        return  # gone already, or not ours to remove
     shutil.rmtree(aside, ignore_errors=True)
 
 
@@ -175,6 +179,8 @@ def _write(place: Path, name: str, parts: Parts, about: dict[str, object]) -> No
             file.flush()
             os.fsync(file.fileno())
         _sync(temporary)
+        if _about(place / name) is None:
+            _discard(place / name)
         try:
             temporary.rename(place / name)
         except OSError as error:

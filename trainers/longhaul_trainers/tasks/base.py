@@ -69,6 +69,7 @@ class Batch:
         targets: (S, B) whole numbers or (S, B, O) numbers for the S steps that are read out, or
             with P before B for a pack. Targets that are `IGNORED`, or NaN where they are no whole
             numbers, are not counted: that is how sequences of different lengths are padded.
+            Where a step asks K questions, whole numbers are (S, B, K).
     """
 
     inputs: Tensor
@@ -182,6 +183,17 @@ class Task(ABC):
     def metrics(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
         """Further scalars of one slot, for example ``accuracy``; the arguments are `loss`'s."""
         return {}
+
+    def summary(self, means: dict[str, Tensor]) -> dict[str, Tensor]:
+        """What is reported of a whole set, for example the root of the mean squared error.
+
+        Args:
+            means: ``loss`` and what `metrics` gave, averaged over the set, of shape (P,).
+
+        Returns:
+            ``loss`` and further numbers, of shape (P,).
+        """
+        return means
 
     @abstractmethod
     def example(self) -> str:

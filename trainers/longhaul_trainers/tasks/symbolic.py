@@ -1,0 +1,37 @@
+"""What synthetic tasks over symbols have in common: one-hot inputs, answers that are classes."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from longhaul_trainers.tasks.base import IGNORED
+from longhaul_trainers.tasks.synthetic import SyntheticTask
+
+
+class SymbolicTask(SyntheticTask):
+    """A task whose targets are classes, `IGNORED` where a step is not counted."""
+
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Mean cross entropy in nats over all sequences and counted steps.
+
+        Args:
+            outputs: logits (S, B, O).
+            targets: (S, B).
+        """
+        return cross_entropy(outputs.flatten(0, 1), targets.flatten(), ignore_index=IGNORED)
+
+    def metrics(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        """``accuracy``: share of the counted targets that the largest logit names."""
+        counted = targets != IGNORED
+        right = (outputs.argmax(2) == targets) & counted
+        return {"accuracy": right.sum() / counted.sum()}
+
+
+def one_hot_inputs(codes: NDArray[np.int64], size: int) -> Tensor:
+    """One-hot vectors (T, B, size) of codes (B, T); a code of ``size`` or more is all zeros."""
+    by_step = torch.from_numpy(codes).T.unsqueeze(2)
+    inputs = torch.zeros(*by_step.shape[:2], size)
+    known = by_step < size
+    return inputs.scatter_(2, by_step.clamp(max=size - 1), known.float())
