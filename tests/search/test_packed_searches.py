@@ -204,7 +204,7 @@ def test_a_search_in_packs_survives_deaths_of_its_driver(
 ):
     project = new_project()
     cells = [SLOW | {"forget_bias": {"uniform": [0, 3]}}]
-    cells += [{"name": "exprnn", "hidden_size": 8, "learning_rate_ratio": {"uniform": [0, 1]}}]
+    cells += [{"name": "exprnn", "hidden_size": 8, "learning_rate_ratio": {"uniform": [0.1, 1]}}]
     packed = Packed(project, "deaths", 12, cell={"choice": cells})
     words = [("search", packed.space), ("resume", packed.name)]
     for life in range(4):
