@@ -20,9 +20,14 @@ from longhaul_trainers.training.settings import TrialConfig
 NAMES = sorted(shipped_spaces())
 
 
-def test_there_is_one_for_each_task_and_cell():
-    wanted = {f"{task}/{cell}" for task in TASKS.names() for cell in CELLS.names()}
+def test_copying_and_adding_have_one_for_each_cell():
+    wanted = {f"{task}/{cell}" for task in ("adding", "copying") for cell in CELLS.names()}
     assert wanted | {"copying-quickstart"} <= set(NAMES)
+
+
+@pytest.mark.parametrize("task", TASKS.names())
+def test_every_task_has_two_cells_to_compare(task):
+    assert len([name for name in NAMES if name.startswith(f"{task}/")]) >= 2
 
 
 @pytest.mark.parametrize("name", NAMES)
