@@ -13,6 +13,7 @@ from longhaul.spec.holes import suggest_from
 from longhaul.spec.search_spec import SearchSpec
 from longhaul.spec.shipped import find_space, shipped_spaces, spaces_root
 from longhaul_trainers.catalogue import CELLS, TASKS
+from longhaul_trainers.errors import MissingDataError
 from longhaul_trainers.tasks.base import Batch
 from longhaul_trainers.training.model import SequenceModel
 from longhaul_trainers.training.settings import TrialConfig
@@ -59,6 +60,10 @@ def test_its_points_can_be_trained(name):
 
 def forward_one_step(config: TrialConfig) -> None:
     task = TASKS.get(config.task.name)(config.task)
+    try:
+        task.prepare()
+    except MissingDataError as error:
+        pytest.skip(str(error).splitlines()[0])
     generator = torch.Generator().manual_seed(config.seed)
     model = SequenceModel(task, [config.cell], [generator])
     counted = sum(parameter.numel() for parameter in model.parameters())

@@ -1,5 +1,6 @@
 """``longhaul tasks``: the benchmarks that cells are searched on."""
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -66,12 +67,15 @@ def _protocol(task: Any, protocol: Any) -> dict[str, Any]:
         "source": protocol.source,
         "summary": protocol.summary,
         "defects": protocol.defects,
+        "published": [asdict(score) for score in protocol.published],
+        "selects_on_test": protocol.selects_on_test,
         "batch_size": protocol.batch_size,
         "steps": protocol.steps,
         "length": made.length,
         "input_size": made.input_size,
         "output_size": made.output_size,
         "baseline": made.baseline,
+        "baseline_metrics": made.baseline_metrics,
     }
 
 
@@ -113,5 +117,18 @@ def _prose(protocol: dict[str, Any]) -> "list[RenderableType]":
     from longhaul.cli.tables import heading, indented
 
     defects = f"Differs: {protocol['defects']}" if protocol["defects"] else ""
-    parts = [protocol["summary"], defects, protocol["source"]]
+    parts = [protocol["summary"], defects, _scores(protocol), protocol["source"]]
     return ["", heading(protocol["name"]), *(indented(part) for part in parts if part)]
+
+
+def _scores(protocol: dict[str, Any]) -> str:
+    """What was published under a protocol, empty if nothing is known."""
+    if not protocol["published"]:
+        return ""
+    lines = []
+    for score in protocol["published"]:
+        beside = "; ".join(part for part in (score["setting"], score["note"]) if part)
+        said = f"  {score['model']}: {score['metric']} {score['value']:g}"
+        lines.append(f"{said} ({beside})" if beside else said)
+    how = " (the best on the test set over the epochs)" if protocol["selects_on_test"] else ""
+    return "\n".join([f"Published{how}:", *lines])

@@ -356,4 +356,6 @@ _OWN: Final = PixelProtocol(
     published_images=False,
 )
 
-PROTOCOLS: Final = {protocol.name: protocol for protocol in (*_CIFAR10, *_MNIST, _OWN)}
+_ALL: Final = sorted((*_CIFAR10, *_MNIST, _OWN), key=lambda protocol: protocol.name)
+
+PROTOCOLS: Final = {protocol.name: protocol for protocol in _ALL}
