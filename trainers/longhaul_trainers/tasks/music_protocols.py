@@ -24,8 +24,8 @@ class Collection:
 
 
 COLLECTIONS: Final[dict[CollectionName, Collection]] = {
-    "jsb": Collection("four-part chorales by J. S. Bach", 129, 11.0923232),
-    "nottingham": Collection("folk tunes with chords", 1788, 10.2606677),
+    "jsb": Collection("four-part chorales by J. S. Bach", 129, 11.09232322),
+    "nottingham": Collection("folk tunes with chords", 1788, 10.26066790),
     "muse": Collection("orchestral and piano music", None, 11.52),
     "piano": Collection("piano music", None, 11.05),
 }
