@@ -52,7 +52,11 @@ def read_three(files: Sequence[Path]) -> Parts:
     Raises:
         ValueError: no text, or another number of symbols than the treebank has.
     """
-    parts = coded([_lines(_text(file)) for file in files])
+    texts = [_text(file) for file in files]
+    tokens = texts[0].split()
+    # Words of one letter are rare; of characters, only <unk> may be a longer token.
+    characters = sum(len(token) == 1 for token in tokens) > 0.9 * len(tokens)
+    parts = coded([_lines(text, characters=characters) for text in texts])
     found = len(parts[SYMBOLS]["code_points"])
     if found != PTB_SYMBOLS:
         raise ValueError(f"{found} symbols; the characters of the treebank are {PTB_SYMBOLS}")
@@ -136,11 +140,9 @@ def _text(file: Path) -> str:
         raise ValueError(f"{file.name} is no text in UTF-8: {error}") from error
 
 
-def _lines(text: str) -> str:
+def _lines(text: str, *, characters: bool) -> str:
+    """The text with one space between two words, from tokens that are words or characters."""
     lines = [line.split() for line in text.removesuffix("\n").split("\n")]
-    tokens = [token for line in lines for token in line]
-    # Treebank words of one letter are rare; of characters, only <unk> may be a longer token.
-    characters = sum(len(token) == 1 for token in tokens) > 0.9 * len(tokens)
     if not characters:
         return "".join(f"{' '.join(line)}\n" for line in lines)
     return "".join(f"{''.join(line).replace('_', ' ')}\n" for line in lines)
