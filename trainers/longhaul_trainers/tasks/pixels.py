@@ -119,9 +119,9 @@ class Pixels(Task):
     """An image, a pixel a step, and at the last step the question which of ten classes it is.
 
     Inputs are (T, B, I): I = C channels for a pixel, or channels times width for a row (all of the
-    first channel, then all of the second, ...). Noise, standard normal (see `pixel_noise`), may follow. The
-    target is (1, B), at the last step. A protocol of which only the digits are at hand keeps its
-    way of showing them, its training and, by generator and seed, its permutation.
+    first channel, then all of the second, ...). Noise, standard normal, may follow the image (see
+    `pixel_noise`). The target is (1, B), at the last step. A protocol of which only the digits are
+    at hand keeps its way of showing them, its training and, by generator and seed, its permutation.
 
     Training images are passed epoch after epoch, each in an order that depends on (seed, epoch)
     alone; batches are always full, and one in which an epoch ends goes on with the next. Validation
