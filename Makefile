@@ -21,8 +21,17 @@ search: .venv/installed ## set up, then search SPACE (copying-quickstart; ARGS="
 	@command -v longhaul >/dev/null || \
 	  echo "(longhaul is $(BIN)/longhaul here; to put it on the path: . $(BIN)/activate)" >&2
 
+# Two halves, one a core: those of the trainers compute, the others mostly wait for processes.
 test: .venv/installed-dev ## set up, then the tests that every change must pass (ARGS="-k ledger")
+ifneq ($(ARGS),)
 	@$(BIN)/pytest $(ARGS)
+else
+	@echo "the trainers' tests run beside these; their result follows"; log=$$(mktemp); \
+	$(BIN)/pytest tests/trainers >"$$log" 2>&1 & trainers=$$!; \
+	trap 'kill $$trainers 2>/dev/null; rm -f "$$log"' EXIT; trap 'exit 130' INT TERM; \
+	$(BIN)/pytest --ignore=tests/trainers; others=$$?; \
+	wait $$trainers; computing=$$?; cat "$$log"; [ $$others = 0 ] && [ $$computing = 0 ]
+endif
 
 test-slow: .venv/installed-dev ## the tests that take minutes
 	@$(BIN)/pytest -m "slow and not gpu and not browser" $(ARGS)

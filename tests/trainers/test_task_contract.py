@@ -7,7 +7,13 @@ A task is covered by ``task_oracles/NAME.py``, which has
 * ``oracle(task, batch)``: the outputs of the rule itself, applied to the inputs;
 * optionally ``known(task, batch)``: which sequences (B,) have inputs from which their targets can
   be told, where a protocol as published has others, too;
-* optionally ``TRAINING_REPEATS = True``, where sequences are so short that some come again.
+* optionally ``TRAINING_REPEATS = True``, where sequences are so short that some come again, or the
+  training set is fixed;
+* optionally ``READS_INPUT = True``, where that predictor looks at the present input, so that who
+  knows the targets' distribution alone does worse;
+* optionally ``RECOVERED``, the share of the targets that the rule tells, where inputs are noisy;
+* optionally ``NATURAL = True``, where sequences are found, not made, so that nobody knows their
+  rule and there is no ``oracle``: ``memoryless`` has exactly the baseline on the whole test set.
 """
 
 import importlib.util
@@ -21,6 +27,7 @@ import torch
 from torch.nn.functional import one_hot, pad
 
 from longhaul_trainers.catalogue import TASKS
+from longhaul_trainers.errors import MissingDataError
 from longhaul_trainers.settings import dump, parse, parse_component
 from longhaul_trainers.tasks.base import IGNORED, Batch
 from longhaul_trainers.tasks.synthetic import SyntheticTask
@@ -48,10 +55,33 @@ def test_every_task_is_covered():
     assert set(TASKS.names()) == set(ORACLES)
 
 
-@pytest.fixture(params=CASES, ids=lambda case: f"{case[0]}-{case[1]['protocol']}")
-def task(request):
-    name, settings = request.param
+def made(name, settings):
     return TASKS.get(name)(parse(TASKS.settings_type(name), settings))
+
+
+def lacking(task):
+    """Which of the task's data is not there; empty if nothing is missing."""
+    try:
+        task.prepare()
+    except MissingDataError as error:
+        return str(error).splitlines()[0]
+    return ""
+
+
+def task_of(request):
+    task = made(*request.param)
+    if missing := lacking(task):
+        pytest.skip(missing)
+    return task
+
+
+FOUND = [case for case in CASES if getattr(ORACLES[case[0]], "NATURAL", False)]
+MADE = [case for case in CASES if case not in FOUND]
+IDS = {"ids": lambda case: f"{case[0]}-{case[1]['protocol']}"}
+
+task = pytest.fixture(task_of, params=CASES, **IDS, name="task")
+made_task = pytest.fixture(task_of, params=MADE, **IDS, name="made_task")
+found_task = pytest.fixture(task_of, params=FOUND, **IDS, name="found_task")
 
 
 def losses_in_groups(task, outputs, targets, group):
@@ -75,7 +105,9 @@ def first_sequences(batch, size):
 
 
 def equal(one, other):
-    return torch.equal(one.inputs, other.inputs) and torch.equal(one.targets, other.targets)
+    pairs = ((one.inputs, other.inputs), (one.targets, other.targets))
+    same = [a.shape == b.shape and torch.allclose(a, b, 0, 0, equal_nan=True) for a, b in pairs]
+    return all(same)
 
 
 def test_protocols_say_what_they_are(task):
@@ -115,7 +147,8 @@ def test_a_batch_depends_on_seed_and_step_alone(task):
     again = type(task)(task.settings)
     for step in (4, 1, 3, 0, 2):
         assert equal(again.training_batch(7, step, 4), forwards[step])
-        assert not equal(again.training_batch(8, step, 4), forwards[step])
+        # What a state is carried through has one order, as published.
+        assert equal(again.training_batch(8, step, 4), forwards[step]) == task.carries_state
         assert not equal(again.training_batch(7, step + 1, 4), forwards[step])
 
 
@@ -137,11 +170,13 @@ def test_a_larger_batch_of_a_synthetic_task_begins_with_the_smaller(task):
 @pytest.mark.parametrize("split", ["validation", "test"])
 def test_a_larger_evaluation_set_begins_with_the_smaller(task, split):
     large = task.evaluation_set(split, 37)
-    assert equal(first_sequences(large, 10), task.evaluation_set(split, 10))
-    assert task.evaluation_hash(split, 37) != task.evaluation_hash(split, 10)
+    size = min(10, large.inputs.shape[1] - 1)
+    assert equal(first_sequences(large, size), task.evaluation_set(split, size))
+    assert task.evaluation_hash(split, 37) != task.evaluation_hash(split, size)
 
 
-def test_no_sequence_is_shared_between_the_splits(task):
+def test_no_sequence_is_shared_between_the_splits(made_task):
+    task = made_task
     batches = [task.evaluation_set("validation", 200), task.evaluation_set("test", 200)]
     if not getattr(ORACLES[task.settings.name], "TRAINING_REPEATS", False):
         batches += [task.training_batch(seed, step, 200) for seed, step in ((0, 0), (0, 1), (1, 0))]
@@ -149,10 +184,11 @@ def test_no_sequence_is_shared_between_the_splits(task):
     # padding goes from the last dimension backwards: nothing for inputs and sequences
     padded = [pad(batch.inputs, (0, 0, 0, 0, 0, longest - len(batch.inputs))) for batch in batches]
     sequences = torch.cat(padded, dim=1).transpose(0, 1).flatten(1)
-    assert len(torch.unique(sequences, dim=0)) == 200 * len(batches)
+    assert len(torch.unique(sequences, dim=0)) == sum(batch.inputs.shape[1] for batch in batches)
 
 
-def test_memoryless_predictor_reaches_the_baseline(task):
+def test_memoryless_predictor_reaches_the_baseline(made_task):
+    task = made_task
     memoryless = ORACLES[task.settings.name].memoryless
     batch = task.training_batch(0, 0, 10_000)
     losses = losses_in_groups(task, memoryless(task, batch), batch.targets, group=50)
@@ -161,7 +197,16 @@ def test_memoryless_predictor_reaches_the_baseline(task):
     assert abs(losses.mean() - task.baseline) <= 3 * error + 1e-6 * task.baseline
 
 
-def test_nothing_learnt_from_the_targets_alone_beats_the_baseline(task):
+def test_memoryless_predictor_has_the_baseline_on_the_test_set_of_what_is_found(found_task):
+    task = found_task
+    batch = task.evaluation_set("test", 10**9)
+    outputs = ORACLES[task.settings.name].memoryless(task, batch)
+    targets = batch.targets.double() if batch.targets.is_floating_point() else batch.targets
+    assert task.loss(outputs, targets).item() == pytest.approx(task.baseline, rel=1e-6)
+
+
+def test_nothing_learnt_from_the_targets_alone_beats_the_baseline(made_task):
+    task = made_task
     fitted = task.training_batch(0, 0, 4000).targets
     batch = task.training_batch(0, 1, 4000)
     if fitted.dtype == torch.int64:
@@ -176,10 +221,13 @@ def test_nothing_learnt_from_the_targets_alone_beats_the_baseline(task):
     losses = losses_in_groups(task, outputs, batch.targets, group=40)
     error = losses.std() / len(losses) ** 0.5
     # A fit to 4000 sequences is a little worse than the best, never better.
-    assert -3 * error < losses.mean() - task.baseline < 3 * error + 0.01 * task.baseline
+    assert -3 * error < losses.mean() - task.baseline
+    if not getattr(ORACLES[task.settings.name], "READS_INPUT", False):
+        assert losses.mean() - task.baseline < 3 * error + 0.01 * task.baseline
 
 
-def test_oracle_recovers_the_targets_from_the_inputs(task):
+def test_oracle_recovers_the_targets_from_the_inputs(made_task):
+    task = made_task
     module = ORACLES[task.settings.name]
     batch = task.training_batch(5, 5, 64)
     if hasattr(module, "known"):
@@ -188,9 +236,9 @@ def test_oracle_recovers_the_targets_from_the_inputs(task):
         assert known.any()
         batch = Batch(batch.inputs[:, known], batch.targets[:, known])
     outputs = module.oracle(task, batch)
-    assert task.loss(outputs, batch.targets) < 1e-6
-    for name, value in task.metrics(outputs, batch.targets).items():
-        assert (name, value) == ("accuracy", 1)
+    recovered = getattr(module, "RECOVERED", 1)
+    assert task.loss(outputs, batch.targets) < 1e-6 or recovered < 1
+    assert task.metrics(outputs, batch.targets).get("accuracy", 1) >= recovered
 
 
 def test_loss_is_the_mean_over_the_sequences(task):
@@ -201,8 +249,11 @@ def test_loss_is_the_mean_over_the_sequences(task):
     ).requires_grad_()
     loss = task.loss(outputs, batch.targets)
     each = losses_in_groups(task, outputs, batch.targets, group=1)
+    weights = torch.tensor([task.weight(one) for one in batch.targets.split(1, dim=1)])
+    assert weights.sum() == task.weight(batch.targets)
     assert loss.shape == ()
-    assert loss.item() == pytest.approx(each.mean().item(), rel=1e-5)
+    mean = (weights * each).sum() / weights.sum()
+    assert loss.item() == pytest.approx(mean.item(), rel=1e-5)
     loss.backward()
     assert outputs.grad.isfinite().all()
 
@@ -231,18 +282,19 @@ def fingerprint(name, settings):
 
 
 def test_another_process_draws_the_same():
+    cases = [case for case in CASES if not lacking(made(*case))]
     script = FINGERPRINT + (
         "print(json.dumps([fingerprint(*case) for case in reversed(json.loads(sys.argv[1]))]))"
     )
     # Another order, and another seed of Python's own hashing.
     other = subprocess.run(
-        [sys.executable, "-c", script, json.dumps(CASES)],
+        [sys.executable, "-c", script, json.dumps(cases)],
         capture_output=True,
         text=True,
         check=True,
     )
     scope = {}
     exec(FINGERPRINT, scope)
-    here = [scope["fingerprint"](*case) for case in CASES]
+    here = [scope["fingerprint"](*case) for case in cases]
     assert json.loads(other.stdout) == here[::-1]
     assert all(len({*hashes}) == 3 for hashes in here)

@@ -30,6 +30,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "spaces": ("longhaul.cli.spaces:spaces", "List the search spaces that come with Longhaul."),
     "cells": ("longhaul.cli.cells:cells", "List the cells, or show one."),
     "tasks": ("longhaul.cli.tasks:tasks", "List the tasks, or show one."),
+    "data": ("longhaul.cli.data:data", "List the data sets that tasks read, or convert one."),
 }
 
 INTERRUPTED = 130
@@ -86,6 +87,10 @@ class LazyGroup(click.Group):
         except Exception as error:
             if isinstance(error, OSError) and error.errno == errno.EPIPE:
                 raise  # the reader went away (`| head`): click leaves quietly
+            from longhaul_trainers.errors import DataError
+
+            if isinstance(error, DataError):
+                _leave(ctx, f"error: {error}", 2)
             hint = "" if ctx.params.get("debug") else "\nlonghaul --debug ... shows where."
             _leave(ctx, f"error: {type(error).__name__}: {error}{hint}", 1)
 

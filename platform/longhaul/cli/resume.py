@@ -40,8 +40,12 @@ def resume_command(
     """
     from longhaul.cli.searching import run_and_report
     from longhaul.ledger import Ledger
+    from longhaul.search.data import prepare_data
     from longhaul.search.driver import Place
+    from longhaul.spec.search_spec import SearchSpec
 
     ledger = Ledger.open(storage, name)
+    if address is None:  # a cluster's nodes have data of their own
+        prepare_data(SearchSpec.from_text(ledger.spec_text(), f"{name}/spec.yaml", name=name))
     overrides = {"trials": trials, "parallel": parallel}
     run_and_report(ledger, Place(storage, tracking_uri, address), overrides, as_json)

@@ -48,6 +48,7 @@ def search_command(
     longhaul search copying-quickstart --name longer --set task.delay=200 --trials 32
     """
     from longhaul.cli.searching import run_and_report
+    from longhaul.search.data import prepare_data
     from longhaul.search.driver import Place
     from longhaul.spec.search_spec import SearchSpec
     from longhaul.tracking.connection import check_address
@@ -56,6 +57,8 @@ def search_command(
     limits = {"search.trials": trials, "search.parallel": parallel}
     given = tuple(f"{path}={value}" for path, value in limits.items() if value is not None)
     spec = SearchSpec.load(space, (*changes, *given), name)
+    if address is None:  # a cluster's nodes have data of their own
+        prepare_data(spec)
     ledger = _ledger(spec, storage, address)
     overrides = {"trials": spec.search.trials, "parallel": spec.search.parallel}
     run_and_report(ledger, Place(storage, tracking_uri, address), overrides, as_json, spec)

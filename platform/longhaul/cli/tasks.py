@@ -1,5 +1,7 @@
 """``longhaul tasks``: the benchmarks that cells are searched on."""
 
+from collections.abc import Callable
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -52,7 +54,7 @@ def _shown(name: str, task: Any) -> dict[str, Any]:
     return _listed(name, task) | {
         "settings": setting_summaries(task.settings_type),
         "default": dump(default.settings),
-        "example": default.example(),
+        "example": _unless_missing(default.example),
         "protocols": [_protocol(task, protocol) for protocol in task.protocols.values()],
     }
 
@@ -66,13 +68,26 @@ def _protocol(task: Any, protocol: Any) -> dict[str, Any]:
         "source": protocol.source,
         "summary": protocol.summary,
         "defects": protocol.defects,
+        "published": [asdict(score) for score in protocol.published],
+        "selects_on_test": protocol.selects_on_test,
         "batch_size": protocol.batch_size,
         "steps": protocol.steps,
-        "length": made.length,
-        "input_size": made.input_size,
-        "output_size": made.output_size,
-        "baseline": made.baseline,
+        "length": _unless_missing(lambda: made.length),
+        "input_size": _unless_missing(lambda: made.input_size),
+        "output_size": _unless_missing(lambda: made.output_size),
+        "baseline": _unless_missing(lambda: made.baseline),
+        "baseline_metrics": _unless_missing(lambda: made.baseline_metrics),
     }
+
+
+def _unless_missing(read: Callable[[], Any]) -> Any:
+    """What only the task's data may tell; None where that is not there."""
+    from longhaul_trainers.errors import MissingDataError
+
+    try:
+        return read()
+    except MissingDataError:
+        return None
 
 
 def _render_list(found: list[dict[str, Any]]) -> "RenderableType":
@@ -91,15 +106,15 @@ def _render(shown: dict[str, Any]) -> "RenderableType":
             one["name"],
             one["batch_size"],
             f"{one['steps']:,}",
-            one["length"],
-            f"{one['baseline']:.4g}",
+            "-" if one["length"] is None else one["length"],
+            "-" if one["baseline"] is None else f"{one['baseline']:.4g}",
         ]
         for one in shown["protocols"]
     ]
     return stacked(
         heading(f"{shown['name']}: {shown['summary']}"),
         "",
-        shown["example"],
+        shown["example"] or "(its data is not here, so there is no example: longhaul data)",
         "",
         settings_table(shown["settings"]),
         "",
@@ -113,5 +128,18 @@ def _prose(protocol: dict[str, Any]) -> "list[RenderableType]":
     from longhaul.cli.tables import heading, indented
 
     defects = f"Differs: {protocol['defects']}" if protocol["defects"] else ""
-    parts = [protocol["summary"], defects, protocol["source"]]
+    parts = [protocol["summary"], defects, _scores(protocol), protocol["source"]]
     return ["", heading(protocol["name"]), *(indented(part) for part in parts if part)]
+
+
+def _scores(protocol: dict[str, Any]) -> str:
+    """What was published under a protocol, empty if nothing is known."""
+    if not protocol["published"]:
+        return ""
+    lines = []
+    for score in protocol["published"]:
+        beside = "; ".join(part for part in (score["setting"], score["note"]) if part)
+        said = f"  {score['model']}: {score['metric']} {score['value']:g}"
+        lines.append(f"{said} ({beside})" if beside else said)
+    how = " (the best on the test set over the epochs)" if protocol["selects_on_test"] else ""
+    return "\n".join([f"Published{how}:", *lines])

@@ -107,8 +107,8 @@ class DataSet:
     def missing(self) -> str:
         """Which files are missing, where they were looked for, from where to get them."""
         folder = data_folder()
-        looked = f"{VARIABLE}={folder}" if folder else f"nowhere, since {VARIABLE} is not set"
-        lines = [f"data set {self.name!r} is not there; looked for it in {looked}"]
+        looked = f"in {VARIABLE}={folder}" if folder else f"nowhere, since {VARIABLE} is not set"
+        lines = [f"data set {self.name!r} is not there; looked for it {looked}"]
         if folder and not folder.is_dir():
             lines[0] += ", which is no folder"
         for number, form in enumerate(self.forms):

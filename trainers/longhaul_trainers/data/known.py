@@ -12,6 +12,7 @@ DATA_SETS = Catalogue(
         "muse": "longhaul_trainers.data.piano_rolls:MUSE",
         "nottingham": "longhaul_trainers.data.piano_rolls:NOTTINGHAM",
         "piano": "longhaul_trainers.data.piano_rolls:PIANO",
+        "ptb": "longhaul_trainers.data.texts:PTB",
         "spoken_digits": "longhaul_trainers.data.spoken_digits:SPOKEN_DIGITS",
         "timit": "longhaul_trainers.data.timit:TIMIT",
     },

@@ -33,7 +33,8 @@ class Status:
         converted: the folder of the converted files.
         content_sha256: of the tables; empty before they were converted.
         official: whether that is what the literature used; None where it is unknown.
-        problem: what is wrong, empty if nothing is.
+        damaged: whether a file or the converted ones cannot be used as they are.
+        problem: what is missing, wrong or odd, empty if nothing is.
     """
 
     state: State
@@ -41,6 +42,7 @@ class Status:
     converted: Path | None = None
     content_sha256: str = ""
     official: bool | None = None
+    damaged: bool = False
     problem: str = ""
 
 
@@ -100,12 +102,13 @@ def status(data_set: str | DataSet, *, verify: bool = False) -> Status:
             return Status("found", files)
         problem = _verified(converted, files) if verify else ""
     except DataError as error:
-        return Status("found", files, problem=str(error))
+        return Status("found", files, damaged=True, problem=str(error))
     sha256 = converted.content_sha256
     official = sha256 == known.content_sha256 if known.content_sha256 else None
+    damaged_now = bool(problem)
     if official is False and not problem:
         problem = _not_official(known)
-    return Status("ready", files, converted.folder, sha256, official, problem)
+    return Status("ready", files, converted.folder, sha256, official, damaged_now, problem)
 
 
 def _known(data_set: str | DataSet) -> DataSet:

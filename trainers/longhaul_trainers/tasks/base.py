@@ -150,6 +150,19 @@ class Task(ABC):
             DataError: a file is missing or cannot be used.
         """
 
+    @property
+    def carries_state(self) -> bool:
+        """Whether sequence b of a training batch goes on where that of the step before ended.
+
+        Then the cell's state after a step is where the next one begins, without a gradient,
+        unless that one `starts_over`. Evaluation sets are whole: they begin at the initial state.
+        """
+        return False
+
+    def starts_over(self, step: int, batch_size: int) -> bool:
+        """Whether the batch of this training step begins at the initial state."""
+        return True
+
     @abstractmethod
     def training_batch(self, seed: int, step: int, batch_size: int) -> Batch:
         """The batch of training step ``step`` (the first is 0) of a trial with this data seed."""

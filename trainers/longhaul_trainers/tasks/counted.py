@@ -2,6 +2,9 @@
 
 S steps, B sequences, O outputs. Whole-number targets (S, B) that do not count are `IGNORED`, other
 targets (S, B, O) are NaN. Nothing counted gives 0, with a gradient of 0.
+
+A slot's targets in a pack are not contiguous. A sum adds in the order of its operands' memory, so
+they are made so first: else a slot's bits would depend on its neighbours.
 """
 
 import torch
@@ -32,6 +35,7 @@ def accuracy(outputs: Tensor, targets: Tensor) -> Tensor:
 
 def squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
     """Mean squared error over the counted numbers."""
+    targets = targets.contiguous()
     mask = counted(targets)
     # NaN is taken out before it meets the outputs: 0 times its gradient would be NaN again.
     error = torch.where(mask, outputs - torch.where(mask, targets, 0.0), 0.0)
@@ -45,6 +49,7 @@ def frame_likelihood(outputs: Tensor, targets: Tensor) -> Tensor:
         outputs: logits (S, B, O) of each bit being 1.
         targets: 0 and 1, (S, B, O); a frame that does not count is all NaN.
     """
+    targets = targets.contiguous()
     mask = counted(targets)
     costs = binary_cross_entropy_with_logits(
         outputs, torch.where(mask, targets, 0.0), reduction="none"

@@ -17,10 +17,10 @@ from torch.nn.functional import cross_entropy
 from longhaul_trainers.counter import Stream
 from longhaul_trainers.data.store import open_data
 from longhaul_trainers.errors import SettingError
-from longhaul_trainers.normal import PER_WORD, normal32
 from longhaul_trainers.settings import Settings, setting
 from longhaul_trainers.tasks.base import Batch, Protocol, Split, Task
 from longhaul_trainers.tasks.epochs import EpochOrder, permutation
+from longhaul_trainers.tasks.pixel_noise import Noise
 from longhaul_trainers.tasks.pixel_permutations import PERMUTATIONS, PermutationName
 from longhaul_trainers.tasks.pixel_protocols import PROTOCOLS, PixelProtocol, ProtocolName
 from longhaul_trainers.tasks.pixel_sources import SOURCES, ImageSource, SourceName
@@ -119,9 +119,9 @@ class Pixels(Task):
     """An image, a pixel a step, and at the last step the question which of ten classes it is.
 
     Inputs are (T, B, I): I = C channels for a pixel, or channels times width for a row (all of the
-    first channel, then all of the second, ...). Noise, standard normal, may follow the image. The
-    target is (1, B), at the last step. A protocol of which only the digits are at hand keeps its
-    way of showing them, its training and, by generator and seed, its permutation.
+    first channel, then all of the second, ...). Noise, standard normal, may follow the image (see
+    `pixel_noise`). The target is (1, B), at the last step. A protocol of which only the digits are
+    at hand keeps its way of showing them, its training and, by generator and seed, its permutation.
 
     Training images are passed epoch after epoch, each in an order that depends on (seed, epoch)
     alone; batches are always full, and one in which an epoch ends goes on with the next. Validation
@@ -249,17 +249,16 @@ class Pixels(Task):
         if self.settings.as_published and self.protocol.deviation != 1:
             own.sub_(self.protocol.mean).div_(self.protocol.deviation)
         if len(shown) < self.length:
-            inputs[len(shown) :] = self._noise(size, noise, step)
+            after = inputs[len(shown) :]
+            if (self.settings.noise or self.protocol.noise) == "fixed":
+                self._noise.fill_alike(after)
+            else:
+                self._noise.fill(after, noise, step)
         return Batch(inputs, torch.from_numpy(labels.astype(np.int64)).unsqueeze(0))
 
-    def _noise(self, size: int, stream: Stream, step: int) -> Tensor:
-        """The steps after the image, (T - image, B or 1, I)."""
-        steps = self.length - self.settings.image_steps
-        words = -(-steps * self.input_size // PER_WORD)
-        if (self.settings.noise or self.protocol.noise) == "fixed":
-            stream, step, size = Stream(self.settings.name, "noise"), 0, 1
-        drawn = normal32(stream.words(size, words, step=step))[:, : steps * self.input_size]
-        return torch.from_numpy(drawn).reshape(size, steps, self.input_size).transpose(0, 1)
+    @cached_property
+    def _noise(self) -> Noise:
+        return Noise(self.input_size, self.settings.name, "noise")
 
     @property
     def _scale(self) -> float:

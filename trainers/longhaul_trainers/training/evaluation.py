@@ -101,7 +101,7 @@ def _means(model: SequenceModel, task: Task, data: EvaluationSet) -> dict[str, T
         for name, values in _measure(task, outputs, chunk.targets).items():
             sums[name] = sums.get(name, 0) + values * weight
         total += weight
-    return {name: values / total for name, values in sums.items()}
+    return task.summary({name: values / total for name, values in sums.items()})
 
 
 def _measure(task: Task, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:

@@ -52,7 +52,12 @@ class SequenceModel(nn.Module):
         steps, pack, batch, size = hidden.shape
         # One product a slot over all steps; the slots lead, so that each one's part is contiguous.
         flat = hidden.transpose(0, 1).reshape(pack, steps * batch, size)
-        read = torch.baddbmm(self.readout_bias, flat, self.readout_weight)
+        if flat.is_cuda:
+            read = torch.baddbmm(self.readout_bias, flat, self.readout_weight)
+        else:
+            # With one output, the batched product of one slot adds up otherwise than of several.
+            slots = zip(self.readout_bias, flat, self.readout_weight, strict=True)
+            read = torch.stack([torch.addmm(*slot) for slot in slots])
         return read.reshape(pack, steps, batch, -1)
 
     def parameter_groups(self) -> list[ParameterGroup]:

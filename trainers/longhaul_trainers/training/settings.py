@@ -104,6 +104,10 @@ class TrialConfig:
                 raise SettingError(key, "missing")
         task = parse_component(TASKS, value["task"], "task")
         made = TASKS.get(task.name)(task)
+        if made.carries_state:
+            # Training begins every batch at the initial state: another protocol than the one named.
+            problem = f"{made.protocol.name} carries the state over, which training cannot do yet"
+            raise SettingError("task.protocol", problem)
         cell = parse_cell(value["cell"], made)
         training = parse(TrainingSettings, value.get("training") or {}, "training")
         seed = value.get("seed", 0)

@@ -1,0 +1,330 @@
+"""A language model of characters: which one comes next.
+
+T time steps, B sequences, V symbols.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import ClassVar, final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from longhaul_trainers.counter import Stream, integers
+from longhaul_trainers.data.columns import Parts
+from longhaul_trainers.data.data_set import DataSet
+from longhaul_trainers.data.known import DATA_SETS
+from longhaul_trainers.data.store import open_data
+from longhaul_trainers.data.texts import (
+    PTB_SYMBOLS,
+    characters_of,
+    own_text,
+    pydoc_name,
+    pydoc_text,
+)
+from longhaul_trainers.errors import UnusableDataError
+from longhaul_trainers.settings import Settings, setting
+from longhaul_trainers.tasks.base import IGNORED, Batch, Protocol, Split, Task
+from longhaul_trainers.tasks.character_protocols import (
+    PROTOCOLS,
+    CharactersProtocol,
+    ProtocolName,
+)
+from longhaul_trainers.tasks.counted import accuracy, counted, cross_entropy
+from longhaul_trainers.tasks.epochs import EpochOrder, permutation
+from longhaul_trainers.tasks.next_frame import Part
+from longhaul_trainers.tasks.rows import aligned
+from longhaul_trainers.tasks.stretches import Stretches
+from longhaul_trainers.tasks.symbolic import one_hot_inputs
+
+_SHOWN = 40
+_PTB_UNIGRAM_BITS = 4.346
+_LINE_FEED = ord("\n")
+
+Codes = NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CharactersSettings(Settings):
+    """Which text, and how it is passed.
+
+    ``pydoc`` becomes the name of the text that this Python has, with its version and hash.
+    """
+
+    name: ClassVar[str] = "characters"
+
+    protocol: ProtocolName = setting(
+        "windows", structural=True, searchable=False, help="how the text is cut and passed"
+    )
+    text: str = setting(
+        "pydoc",
+        structural=True,
+        searchable=False,
+        help="ptb; pydoc, the help of this Python (always there); or a text file, absolute or in "
+        "the folder LONGHAUL_DATA",
+    )
+    length: int | None = setting(
+        None,
+        ge=2,
+        structural=True,
+        searchable=False,
+        help="characters of a sequence, of a line the most; null: as the protocol published",
+    )
+
+    def __post_init__(self) -> None:
+        """Gives the text that comes with Python its exact name."""
+        if self.text == "pydoc":
+            object.__setattr__(self, "text", pydoc_name())
+
+
+@final
+class Characters(Task):
+    """A text, one character a step, and at each the question which one comes next.
+
+    Inputs are one-hot, (T, B, V). Targets are (T, B), the symbol of the step after. The loss is the
+    mean cross entropy in nats; ``bits_per_character`` is the same in bits. The symbols are those of
+    all three parts of the text.
+
+    A batch is B windows of the text, B lines, or, where the state is carried on, the next T
+    characters of B lanes: lane b is the b-th of B equal parts of the text, and what fills no
+    sequence at its end is left out. After the last of an epoch, all lanes start over.
+
+    Reference: Mikolov, Sutskever, Deoras, Le, Kombrink, Černocký, "Subword language modeling with
+    neural networks", 2012, for the characters of the Penn Treebank. The variants are in
+    `character_protocols`.
+    Differs from the papers: characters are one-hot, never embedded.
+    """
+
+    settings_type = CharactersSettings
+    protocols: ClassVar[Mapping[str, Protocol]] = PROTOCOLS
+    reads = "every"
+    settings: CharactersSettings
+
+    @property
+    def protocol(self) -> CharactersProtocol:
+        """See `Task.protocol`."""
+        return PROTOCOLS[self.settings.protocol]
+
+    @property
+    def data_set(self) -> DataSet:
+        """Where the text comes from."""
+        text = self.settings.text
+        if text == "ptb":
+            known: DataSet = DATA_SETS.get(text)
+            return known
+        return pydoc_text(text) if text.startswith("pydoc-") else own_text(text)
+
+    @property
+    def symbols(self) -> str:
+        """All symbols in the order of their codes."""
+        return characters_of(self._parts)
+
+    @property
+    def input_size(self) -> int:
+        """V."""
+        return PTB_SYMBOLS if self.settings.text == "ptb" else len(self.symbols)
+
+    @property
+    def output_size(self) -> int:
+        """V."""
+        return self.input_size
+
+    @property
+    def length(self) -> int:
+        """T: characters that are predicted in one sequence, of a line at most."""
+        most = self.settings.length or self.protocol.length
+        return most - 1 if self.protocol.layout == "lines" else most
+
+    @property
+    def baseline(self) -> float:
+        """Nats a character on the test text where each symbol has its share of the training text.
+
+        The shares are (n_v + 1) / (n + V), so that none is impossible. The treebank's is the
+        published 4.346 bits, where all of it counts.
+        """
+        if self.settings.text == "ptb" and self.protocol.layout != "lines":
+            return _PTB_UNIGRAM_BITS * math.log(2)
+        return self._unigram
+
+    @property
+    def baseline_metrics(self) -> dict[str, float]:
+        """``bits_per_character`` of the baseline."""
+        return {"bits_per_character": self.baseline / math.log(2)}
+
+    @property
+    def training_size(self) -> int | None:
+        """Windows or lines of an epoch; None for lanes, whose number is the batch size."""
+        if self.protocol.layout == "lanes":
+            return None
+        return len(self._lines("train")) if self.protocol.layout == "lines" else self._windows
+
+    @property
+    def carries_state(self) -> bool:
+        """See `Task.carries_state`."""
+        return self.protocol.layout == "lanes"
+
+    def starts_over(self, step: int, batch_size: int) -> bool:
+        """See `Task.starts_over`."""
+        return not self.carries_state or step % self._batches_of_lanes(batch_size) == 0
+
+    def prepare(self) -> None:
+        """See `Task.prepare`; also refuses a text too short for the protocol."""
+        _ = self._unigram, self.training_size
+
+    def training_batch(self, seed: int, step: int, batch_size: int) -> Batch:
+        """See `Task.training_batch`; lanes are the same for every seed."""
+        if self.protocol.layout == "lanes":
+            at = step % self._batches_of_lanes(batch_size)
+            lane = len(self._codes("train")) // batch_size
+            return self._cut("train", np.arange(batch_size) * lane + at * self.length, self.length)
+        chosen = self._order.batch(seed, step, batch_size)
+        if self.protocol.layout == "lines":
+            return self._lines_batch(self._lines("train").take(chosen))
+        epochs = (step * batch_size + np.arange(batch_size)) // self._windows
+        return self._cut("train", chosen * self.length + self._shift(seed, epochs), self.length)
+
+    def evaluation_set(self, split: Split, size: int) -> Batch:
+        """See `Task.evaluation_set`.
+
+        Windows and lines are in a random order, so that a few are a fair sample. Lanes are long:
+        the protocol's number of them, each passed from its first character to its last.
+        """
+        layout, steps = self.protocol.layout, self.length
+        codes = self._codes(split)
+        if layout == "lanes":
+            lane = len(codes) // self.protocol.lanes
+            return self._cut(split, np.arange(min(size, self.protocol.lanes)) * lane, lane - 1)
+        lines = self._lines(split) if layout == "lines" else None
+        count = (len(codes) - 1) // steps if lines is None else len(lines)
+        chosen = permutation(Stream(self.settings.name, split), count)[:size].astype(np.int64)
+        if lines is None:
+            return self._cut(split, chosen * steps, steps)
+        return self._lines_batch(lines.take(chosen))
+
+    def weight(self, targets: Tensor) -> int:
+        """The number of characters that are asked for."""
+        return int(counted(targets).sum())
+
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Mean cross entropy in nats over all characters asked for; logits (T, B, V)."""
+        return cross_entropy(outputs, targets)
+
+    def metrics(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        """``accuracy``: share of the characters that the largest logit names."""
+        return {"accuracy": accuracy(outputs, targets)}
+
+    def summary(self, means: dict[str, Tensor]) -> dict[str, Tensor]:
+        """``bits_per_character``: the loss in bits. See `Task.summary`."""
+        return means | {"bits_per_character": means["loss"] / math.log(2)}
+
+    def example(self) -> str:
+        """See `Task.example`."""
+        batch = self.evaluation_set("validation", 1)
+        shown = range(min(_SHOWN, int(counted(batch.targets[:, 0]).sum())))
+        inputs, targets = batch.inputs[:, 0].argmax(1).tolist(), batch.targets[:, 0].tolist()
+        rows = {
+            "input": [self._picture(inputs[t]) for t in shown],
+            "target": [self._picture(targets[t]) for t in shown],
+        }
+        note = f"(␣ space, ↵ line feed; from {self.settings.text}; {self.length} steps)"
+        return "\n".join([*aligned(rows), note])
+
+    @cached_property
+    def _parts(self) -> Parts:
+        return open_data(self.data_set)
+
+    @cached_property
+    def _unigram(self) -> float:
+        size = len(self.symbols)
+        shares = np.bincount(self._asked("train"), minlength=size) + 1
+        costs = -np.log(shares / shares.sum())
+        return float(costs[self._asked("test")].mean())
+
+    @cached_property
+    def _windows(self) -> int:
+        """Windows of an epoch: as many as fit wherever the first begins."""
+        found = (len(self._codes("train")) - self.length) // self.length
+        if found < 1:
+            raise self._too_short("no window")
+        return found
+
+    @cached_property
+    def _order(self) -> EpochOrder:
+        return EpochOrder(self.training_size or 0, self.settings.name)
+
+    def _codes(self, part: Part) -> NDArray[np.integer]:
+        codes: NDArray[np.integer] = np.asarray(self._parts[part]["codes"])
+        return codes
+
+    def _asked(self, part: Part) -> Codes:
+        """All characters of a part that are asked for; of the test text, in its evaluation set."""
+        codes, layout = self._codes(part), self.protocol.layout
+        if layout == "lines":
+            lines = self._lines(part)
+            asked = np.concatenate([lines[i][1:] for i in range(len(lines))])
+        elif part == "train":
+            asked = codes[1:]
+        elif layout == "windows":
+            asked = codes[1 : 1 + (len(codes) - 1) // self.length * self.length]
+        else:
+            lane = len(codes) // self.protocol.lanes
+            asked = codes[: lane * self.protocol.lanes].reshape(-1, lane)[:, 1:].ravel()
+        return asked.astype(np.int64)
+
+    def _lines(self, part: Part) -> Stretches:
+        """The lines that are short enough and ask for anything, without their line feeds."""
+        codes = self._codes(part)
+        feed = self.symbols.find(chr(_LINE_FEED))
+        ends = np.append(np.flatnonzero(codes == feed), len(codes))
+        bounds = np.stack([np.append(0, ends[:-1] + 1), ends], axis=1)
+        sizes = bounds[:, 1] - bounds[:, 0]
+        kept = (sizes >= 2) & (sizes <= self.length + 1)
+        if not kept.any():
+            raise self._too_short(
+                f"no line of 2 to {self.length + 1} characters in its {part} part"
+            )
+        return Stretches(codes, bounds[kept])
+
+    def _batches_of_lanes(self, lanes: int) -> int:
+        """Batches of an epoch."""
+        found = (len(self._codes("train")) // lanes - 1) // self.length
+        if found < 1:
+            raise self._too_short(f"no sequence for each of {lanes} lanes")
+        return found
+
+    def _shift(self, seed: int, epochs: Codes) -> Codes:
+        """Where the windows of these epochs begin: each epoch has its own beginning."""
+        stream = Stream(self.settings.name, "shift", seed)
+        first = int(epochs[0])
+        words = stream.words(int(epochs[-1]) - first + 1, 1, first_row=first)[:, 0]
+        return integers(words, self.length)[epochs - first]
+
+    def _cut(self, part: Part, starts: Codes, steps: int) -> Batch:
+        """Sequences of equal length that begin at ``starts``."""
+        found = self._codes(part)[starts[:, None] + np.arange(steps + 1)].astype(np.int64)
+        inputs = one_hot_inputs(found[:, :-1], self.input_size)
+        return Batch(inputs, torch.from_numpy(np.ascontiguousarray(found[:, 1:].T)))
+
+    def _lines_batch(self, lines: Stretches) -> Batch:
+        beyond = self.input_size  # no symbol, so that its one-hot vector is all zeros
+        codes = np.full((len(lines), self.length), beyond, dtype=np.int64)
+        targets = np.full((self.length, len(lines)), IGNORED, dtype=np.int64)
+        for b in range(len(lines)):
+            line = lines[b].astype(np.int64)
+            codes[b, : len(line) - 1] = line[:-1]
+            targets[: len(line) - 1, b] = line[1:]
+        return Batch(one_hot_inputs(codes, self.input_size), torch.from_numpy(targets))
+
+    def _picture(self, code: int) -> str:
+        symbol = self.symbols[code]
+        return {" ": "␣", "\n": "↵"}.get(symbol, symbol if symbol.isprintable() else "?")
+
+    def _too_short(self, problem: str) -> UnusableDataError:
+        return UnusableDataError(
+            f"the text {self.settings.text!r} is not usable for task characters under protocol "
+            f"{self.protocol.name}: {problem}"
+        )

@@ -1,0 +1,91 @@
+"""Predicting frames of sequences that have different lengths, which are padded to one.
+
+T time steps, B sequences, I numbers in a frame.
+"""
+
+from abc import abstractmethod
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from longhaul_trainers.tasks.base import Batch, Split, Task
+from longhaul_trainers.tasks.counted import counted
+from longhaul_trainers.tasks.epochs import EpochOrder
+from longhaul_trainers.tasks.stretches import Stretches, pad
+
+Part = Literal["train", "validation", "test"]
+
+
+class NextFrameTask(Task):
+    """From each frame, the one ``ahead`` steps later; targets past the end of a sequence are NaN.
+
+    The training set is passed in an order of its own each epoch. Evaluation sets are in the files'
+    own order, padded to the longest sequence of the whole part.
+    """
+
+    reads = "every"
+    ahead: int = 1
+    """Steps from an input to its target; below 0, it is a frame that was seen already."""
+
+    @abstractmethod
+    def sequences(self, part: Part) -> Stretches:
+        """All sequences of a part, values (total, I)."""
+
+    @property
+    def longest_piece(self) -> int | None:
+        """Longer training sequences are cut to this many steps; None: never."""
+        return None
+
+    @property
+    def length(self) -> int:
+        """T of a training batch."""
+        return self._pieces.longest - abs(self.ahead)
+
+    @property
+    def training_size(self) -> int:
+        """See `Task.training_size`: pieces, where sequences are cut."""
+        return len(self._pieces)
+
+    def training_batch(self, seed: int, step: int, batch_size: int) -> Batch:
+        """See `Task.training_batch`."""
+        chosen = self._pieces.take(self._order.batch(seed, step, batch_size))
+        return self._batch(chosen, self.length)
+
+    def evaluation_set(self, split: Split, size: int) -> Batch:
+        """See `Task.evaluation_set`; sequences are never cut here."""
+        whole = self.sequences(split).cut(None, abs(self.ahead))
+        return self._batch(whole.take(slice(size)), whole.longest - abs(self.ahead))
+
+    def weight(self, targets: Tensor) -> int:
+        """The number of counted frames."""
+        return int(counted(targets[..., 0]).sum())
+
+    def prepared(self, frames: NDArray[np.generic]) -> NDArray[np.float32]:
+        """Frames (n, I) as stored, made what the cell reads and predicts."""
+        return frames.astype(np.float32)
+
+    def asked(self, part: Part) -> NDArray[np.float32]:
+        """All frames of a part that are asked for, as stored, (total, I)."""
+        before, after = max(0, -self.ahead), max(0, self.ahead)
+        whole = self.sequences(part).cut(None, abs(self.ahead))
+        frames = [whole[i][after : len(whole[i]) - before] for i in range(len(whole))]
+        return np.concatenate(frames).astype(np.float32)
+
+    @cached_property
+    def _pieces(self) -> Stretches:
+        return self.sequences("train").cut(self.longest_piece, abs(self.ahead))
+
+    @cached_property
+    def _order(self) -> EpochOrder:
+        return EpochOrder(len(self._pieces), self.settings.name)
+
+    def _batch(self, chosen: Stretches, steps: int) -> Batch:
+        before, after = max(0, -self.ahead), max(0, self.ahead)
+        frames = [self.prepared(chosen[i]) for i in range(len(chosen))]
+        inputs = pad([one[before : len(one) - after] for one in frames], steps, 0.0)
+        targets = pad([one[after : len(one) - before] for one in frames], steps, np.nan)
+        return Batch(torch.from_numpy(inputs), torch.from_numpy(targets))

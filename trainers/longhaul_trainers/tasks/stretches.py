@@ -1,0 +1,69 @@
+"""Sequences of different lengths as stretches of one long array."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from longhaul_trainers.data.columns import Column, Ragged
+
+
+@dataclass(frozen=True)
+class Stretches:
+    """N sequences, or pieces of some.
+
+    Attributes:
+        values: (total, I), or (total,).
+        bounds: int64 (N, 2): the first row of each, and the row after its last. They may overlap.
+    """
+
+    values: NDArray[np.generic]
+    bounds: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, column: Column) -> "Stretches":
+        """All sequences of a ragged column, as they are."""
+        if not isinstance(column, Ragged):
+            raise TypeError("the samples of this column are all equally long")
+        return cls(column.values, np.stack([column.offsets[:-1], column.offsets[1:]], axis=1))
+
+    def __len__(self) -> int:
+        return len(self.bounds)
+
+    def __getitem__(self, index: int) -> NDArray[np.generic]:
+        first, end = self.bounds[index].tolist()
+        return self.values[first:end]
+
+    @property
+    def longest(self) -> int:
+        """Rows of the longest one; 0 if there is none."""
+        return int((self.bounds[:, 1] - self.bounds[:, 0]).max(initial=0))
+
+    def take(self, chosen: NDArray[np.int64] | slice) -> "Stretches":
+        """Some of them, in the order given."""
+        return Stretches(self.values, self.bounds[chosen])
+
+    def cut(self, most: int | None, ahead: int) -> "Stretches":
+        """Pieces of at most ``most`` rows, None for any number, each with ``ahead`` rows more.
+
+        What is asked for at a row stands ``ahead`` rows later. So a piece begins with the rows
+        that the one before has more, and nothing that is asked for is lost. What is too short to
+        ask for anything is left out.
+        """
+        pieces = []
+        for first, end in self.bounds.tolist():
+            last = end - ahead
+            pieces += [
+                (at, min(at + (most or last - at), last) + ahead)
+                for at in range(first, last, most or max(1, last - first))
+            ]
+        return Stretches(self.values, np.array(pieces, dtype=np.int64).reshape(-1, 2))
+
+
+def pad(rows: Sequence[NDArray[np.float32]], steps: int, fill: float) -> NDArray[np.float32]:
+    """Arrays (n, I) side by side with ``fill`` behind each, (steps, B, I)."""
+    padded = np.full((steps, len(rows), rows[0].shape[1]), fill, dtype=np.float32)
+    for b, one in enumerate(rows):
+        padded[: len(one), b] = one
+    return padded
