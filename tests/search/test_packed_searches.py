@@ -12,13 +12,17 @@ RUNGS = [5, 15, 45]
 PATIENCE_S = 240.0
 SLOW = {"name": "slow_lstm", "hidden_size": 8, "wait_s": 0.01}
 SLOTS = {"slots": 4}
+BOTH_CELLS = [{"cell": "slow_lstm"}, {"cell": "exprnn"}] * 2
+"""The first points of a search over two cells: what is left to chance may leave out one."""
 
 
 class Packed:
     """A search in packs, and what must be true of it in the end."""
 
-    def __init__(self, project, name, trials, **sections):
+    def __init__(self, project, name, trials, enqueue=(), **sections):
         search = {"trials": trials, "seed": 3, "scheduler": {"name": "asha", "grace_steps": 5}}
+        if enqueue:
+            search["enqueue"] = list(enqueue)
         self.space = project.space(name, search=search, resources=SLOTS, **sections)
         self.project, self.name, self.trials = project, name, trials
         self.seen = {}
@@ -102,7 +106,7 @@ def mixed(new_project):
         {"name": "slow_lstm", "hidden_size": 8, "forget_bias": {"uniform": [0, 3]}},
         {"name": "exprnn", "hidden_size": 8, "learning_rate_ratio": {"loguniform": [0.01, 1]}},
     ]
-    packed = Packed(project, "mixed", 8, cell={"choice": cells})
+    packed = Packed(project, "mixed", 8, BOTH_CELLS, cell={"choice": cells})
     driver = project.start("search", packed.space, "--json", "--parallel", "6")
     packed.await_rows(driver, more=1)
     with project.held():
@@ -205,7 +209,7 @@ def test_a_search_in_packs_survives_deaths_of_its_driver(
     project = new_project()
     cells = [SLOW | {"forget_bias": {"uniform": [0, 3]}}]
     cells += [{"name": "exprnn", "hidden_size": 8, "learning_rate_ratio": {"uniform": [0.1, 1]}}]
-    packed = Packed(project, "deaths", 12, cell={"choice": cells})
+    packed = Packed(project, "deaths", 12, BOTH_CELLS, cell={"choice": cells})
     words = [("search", packed.space), ("resume", packed.name)]
     for life in range(4):
         driver = project.start(*words[life % 2])
