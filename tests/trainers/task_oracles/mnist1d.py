@@ -48,7 +48,7 @@ def likelihoods(shown, curves, weights):
 def filters():
     """Undisturbed curves at all places and many widths, where they are drawn, and their digits."""
     curves, drawn, labels = [], [], []
-    for padding in range(36, 61, 3):
+    for padding in range(36, 61, 6):
         for digit in range(10):
             short = np.concatenate([TEMPLATES[digit], np.zeros(padding)])
             wide = np.interp(np.linspace(0, len(short) - 1, 72), np.arange(len(short)), short)

@@ -129,9 +129,10 @@ def draw_trees(stream: Stream, block: int, rules: Rules, *, attempts: int = ATTE
         kept.append(level.only(keep))
         kept_sizes.append(size[keep])
         keep = np.repeat(keep[level.branches], level.arguments)
-    values = _values(kept)
-    symbols, offsets = _written(kept, kept_sizes)
-    return Trees(symbols, offsets, values[0].astype(np.uint8))
+    symbols = [level.symbols() for level in kept]
+    values = _values(kept, symbols)
+    written, offsets = _written(kept, symbols, kept_sizes)
+    return Trees(written, offsets, values.astype(np.uint8))
 
 
 @dataclass(frozen=True)
@@ -139,17 +140,28 @@ class _Level:
     """The nodes of one level; the children of each operation stand together on the next.
 
     Attributes:
-        symbols: digits and operations, (N,).
+        words: what the digits are made of, (N,).
         branches: which nodes are operations, (N,).
-        arguments: how many children each operation has.
+        operations: their codes.
+        arguments: how many children each of them has.
     """
 
-    symbols: NDArray[np.uint8]
+    words: Words
     branches: NDArray[np.bool_]
+    operations: Numbers
     arguments: Numbers
 
     def only(self, keep: NDArray[np.bool_]) -> "_Level":
-        return _Level(self.symbols[keep], self.branches[keep], self.arguments[keep[self.branches]])
+        kept = keep[self.branches]
+        return _Level(
+            self.words[keep], self.branches[keep], self.operations[kept], self.arguments[kept]
+        )
+
+    def symbols(self) -> Numbers:
+        """Codes of all nodes."""
+        symbols = integers(self.words, 10)
+        symbols[self.branches] = self.operations
+        return symbols
 
     def first_children(self) -> Numbers:
         """Where the children of each operation begin on the next level."""
@@ -167,10 +179,8 @@ def _drawn_levels(stream: Stream, block: int, rules: Rules, attempts: int) -> li
         if depth == rules.max_depth - 1:
             branches[:] = False
         rest = words << np.uint64(2)
-        symbols = integers(rest, 10).astype(np.uint8)
         operation, extra = np.divmod(integers(rest[branches], OPERATIONS * choices), choices)
-        symbols[branches] = MIN + operation
-        levels.append(_Level(symbols, branches, LEAST_ARGUMENTS + extra))
+        levels.append(_Level(rest, branches, MIN + operation, LEAST_ARGUMENTS + extra))
         nodes = int(levels[-1].arguments.sum())
     return levels
 
@@ -180,7 +190,7 @@ def _sizes(levels: list[_Level]) -> list[Numbers]:
     sizes: list[Numbers] = []
     below = np.zeros(0, dtype=np.int64)
     for level in reversed(levels):
-        size = np.ones(len(level.symbols), dtype=np.int64)
+        size = np.ones(len(level.words), dtype=np.int64)
         if len(level.arguments):
             size[level.branches] = 2 + np.add.reduceat(below, level.first_children())
         sizes.append(size)
@@ -188,21 +198,18 @@ def _sizes(levels: list[_Level]) -> list[Numbers]:
     return sizes[::-1]
 
 
-def _values(levels: list[_Level]) -> list[Numbers]:
-    """What the tree at each node comes to."""
-    values: list[Numbers] = []
+def _values(levels: list[_Level], written: list[Numbers]) -> Numbers:
+    """What each tree comes to, given the symbols of all nodes."""
     below = np.zeros(0, dtype=np.int64)
-    for level in reversed(levels):
-        value = level.symbols.astype(np.int64)
+    for level, symbols in zip(reversed(levels), reversed(written), strict=True):
+        value = symbols.copy()
         if len(level.arguments):
-            operations = level.symbols[level.branches]
-            value[level.branches] = _applied(operations, level.arguments, below)
-        values.append(value)
+            value[level.branches] = _applied(level.operations, level.arguments, below)
         below = value
-    return values[::-1]
+    return below
 
 
-def _applied(operations: NDArray[np.uint8], arguments: Numbers, values: Numbers) -> Numbers:
+def _applied(operations: Numbers, arguments: Numbers, values: Numbers) -> Numbers:
     """Operations on as many of the values, one after the other, as each has arguments."""
     first = np.cumsum(arguments) - arguments
     results = np.choose(
@@ -232,13 +239,15 @@ def _medians(values: Numbers, first: Numbers, counts: Numbers) -> Numbers:
     return (rows[row, (counts - 1) // 2] + rows[row, counts // 2]) // 2
 
 
-def _written(levels: list[_Level], sizes: list[Numbers]) -> tuple[NDArray[np.uint8], Numbers]:
+def _written(
+    levels: list[_Level], symbols: list[Numbers], sizes: list[Numbers]
+) -> tuple[NDArray[np.uint8], Numbers]:
     """All trees as symbols, and where each begins and the last ends."""
     offsets = np.concatenate([[0], np.cumsum(sizes[0])])
     written = np.empty(offsets[-1], dtype=np.uint8)
     starts = offsets[:-1]
     for depth, level in enumerate(levels):
-        written[starts] = level.symbols
+        written[starts] = symbols[depth]
         opened = starts[level.branches]
         written[opened + sizes[depth][level.branches] - 1] = CLOSE
         if depth + 1 == len(levels):
