@@ -118,13 +118,13 @@ def test_the_space_is_accepted_as_it_stands():
             "skew_init: {choice: [henaff, cayley]}",
             "skew_init:\n        choice:\n        - henaff\n        - 3",
             "12: cell.exprnn.skew_init: unknown value 3",
-            "Known: henaff, cayley",
+            "Known: henaff, henaff_negative, cayley, random",
         ),
         (
             "skew_init: {choice: [henaff, cayley]}",
             "skew_init: {uniform: [0, 1]}",
             "9: cell.exprnn.skew_init: unknown value 0.0",
-            "Known: henaff, cayley",
+            "Known: henaff, henaff_negative, cayley, random",
         ),
         (
             "learning_rate: {loguniform: [1e-4, 1e-2]}",
