@@ -265,7 +265,8 @@ sys.stdin.read()
         rows = {}
         for number in ledger.trial_numbers():
             for row in ledger.trial(number).history().to_pylist():
-                rows[number, row["step"]] = row
+                # a column that only a later point has is empty in the earlier ones from then on
+                rows[number, row["step"]] = {k: v for k, v in row.items() if v is not None}
         before_events, before_rows = self._seen.get(name, ({}, {}))
         assert {key: events.get(key) for key in before_events} == before_events
         assert {key: rows.get(key) for key in before_rows} == before_rows

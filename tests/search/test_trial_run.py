@@ -58,9 +58,10 @@ def run(ledger, writer, heard=0, config=CONFIG, checkpoint_every_s=1e9):
 
 
 def rows(folder):
+    # a row of the ledger has every column, empty where a point has no such metric
     timed = ("time", "speed/steps_per_second")
     return [
-        {key: value for key, value in row.items() if key not in timed}
+        {key: value for key, value in row.items() if key not in timed and value is not None}
         for row in folder.history().to_pylist()
     ]
 
