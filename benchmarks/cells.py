@@ -126,8 +126,8 @@ def all_figures(wanted: list[tuple[str, str]], jobs: int) -> Iterable[tuple[str,
             yield task, cell, figure
 
 
-def page(figures: dict[str, dict[str, dict[str, Any]]]) -> str:
-    """The result page."""
+def page(figures: dict[str, dict[str, dict[str, Any]]], note: str) -> str:
+    """The result page, with a note on how it was measured."""
     parts = [
         "# Every cell, a short training",
         f"`benchmarks/cells.py`: {HIDDEN_SIZE} hidden units (or the next number that the cell "
@@ -138,6 +138,7 @@ def page(figures: dict[str, dict[str, dict[str, Any]]]) -> str:
         "this tells who learns at all, not who is best. The last column is the time of the "
         "diagnoses of recurrent matrix and gradient flow over that of the training steps between "
         "them.",
+        *([note] if note else []),
         machine_table(["torch"]),
     ]
     for task, cells in figures.items():
@@ -175,6 +176,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--cells", help="names, separated by commas; all without it")
     parser.add_argument("--tasks", default=",".join(LENGTHS))
+    parser.add_argument("--note", default="", help="a sentence for the page")
     parser.add_argument("--jobs", type=int, default=2, help="trainings at once")
     chosen = parser.parse_args()
     cells = chosen.cells.split(",") if chosen.cells else CELLS.names()
@@ -184,7 +186,7 @@ def main() -> None:
     for task, cell, figure in all_figures(wanted, chosen.jobs):
         figures.setdefault(task, {})[cell] = asdict(figure)
         stored.write_text(json.dumps(figures, indent=1, sort_keys=True) + "\n", "utf-8")
-        (RESULTS / "cells.md").write_text(page(figures), "utf-8")
+        (RESULTS / "cells.md").write_text(page(figures, chosen.note), "utf-8")
 
 
 if __name__ == "__main__":

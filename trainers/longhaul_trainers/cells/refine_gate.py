@@ -8,12 +8,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from longhaul_trainers.cells.base import CellSettings
+from longhaul_trainers.cells.base import Cell, CellSettings
 from longhaul_trainers.initialisation import glorot_uniform, uniform_gate_bias
 from longhaul_trainers.matrices.free import RecurrentInit, draw_recurrent
+from longhaul_trainers.parameter_groups import ParameterGroup
+from longhaul_trainers.scans.inputs import hoisted_input_product
 from longhaul_trainers.settings import setting
+from longhaul_trainers.slots import stack_slots
 
 REFERENCE = (
     'Gu, Gulcehre, Paine, Hoffman, Pascanu, "Improving the Gating Mechanism of Recurrent Neural '
@@ -55,7 +58,51 @@ class RefineGateSettings(CellSettings):
         return "r" in self.mechanism
 
 
-def draw_constants(slot: RefineGateSettings, generator: torch.Generator) -> Tensor:
+class RefineGateCell(Cell):
+    """A cell of three gates and, where the settings say so, the refine gate of the first.
+
+    A slot's generator is drawn from in this order: U, V, constants.
+    """
+
+    constants: Tensor
+
+    def __init__(
+        self,
+        input_size: int,
+        slots: Sequence[RefineGateSettings],
+        generators: Sequence[torch.Generator],
+    ) -> None:
+        super().__init__(input_size, slots, generators)
+        gates = 3 + slots[0].refined
+        self.recurrent_weight = stack_slots(
+            slots, generators, lambda slot, drawn: _draw_recurrent_gates(slot, gates, drawn)
+        )
+        self.input_weight = stack_slots(
+            slots, generators, lambda slot, drawn: _draw_input_gates(slot, gates, input_size, drawn)
+        )
+        self.bias = nn.Parameter(torch.zeros(len(slots), gates * self.hidden_size))
+        constants = stack_slots(slots, generators, _draw_constants).detach()
+        self.register_buffer("constants", constants)
+
+    @classmethod
+    def parameter_count(cls, input_size: int, settings: CellSettings) -> int:
+        if not isinstance(settings, RefineGateSettings):
+            raise TypeError(f"expected settings of a cell with a refine gate, found {settings!r}")
+        size = settings.hidden_size
+        return (3 + settings.refined) * size * (input_size + size + 1)
+
+    def gate_products(self, inputs: Tensor) -> Tensor:
+        """V x + b of every gate, constants included, (T, P, B, gates n) for inputs (T, P, B, I)."""
+        rest = self.bias.shape[1] - self.constants.shape[1]
+        bias = self.bias + nn.functional.pad(self.constants, (0, rest))
+        return hoisted_input_product(inputs, self.input_weight, bias)
+
+    def parameter_groups(self) -> list[ParameterGroup]:
+        """One group."""
+        return [ParameterGroup("main", tuple(self.parameters()), torch.ones(self.pack_size))]
+
+
+def _draw_constants(slot: RefineGateSettings, generator: torch.Generator) -> Tensor:
     """One slot's fixed biases of the gate and of its refine gate, if there is one.
 
     Returns:
@@ -70,7 +117,7 @@ def draw_constants(slot: RefineGateSettings, generator: torch.Generator) -> Tens
     return torch.cat([gate, -gate if slot.refine_bias == "opposite" else torch.zeros_like(gate)])
 
 
-def draw_recurrent_gates(
+def _draw_recurrent_gates(
     slot: RefineGateSettings, gates: int, generator: torch.Generator
 ) -> Tensor:
     """One slot's initial U of so many gates, shape (gates n, n)."""
@@ -79,7 +126,7 @@ def draw_recurrent_gates(
     return torch.cat(drawn)
 
 
-def draw_input_gates(
+def _draw_input_gates(
     slot: RefineGateSettings, gates: int, input_size: int, generator: torch.Generator
 ) -> Tensor:
     """One slot's initial V of so many gates, Glorot uniform each, shape (gates n, I)."""

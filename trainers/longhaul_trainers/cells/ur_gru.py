@@ -7,21 +7,16 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor, nn
 
-from longhaul_trainers.cells.base import Cell, CellSettings, State
+from longhaul_trainers.cells.base import CellSettings, State
 from longhaul_trainers.cells.refine_gate import (
     BIBTEX,
     DIFFERS,
     REFERENCE,
+    RefineGateCell,
     RefineGateSettings,
-    draw_constants,
-    draw_input_gates,
-    draw_recurrent_gates,
     effective_gate,
 )
-from longhaul_trainers.parameter_groups import ParameterGroup
-from longhaul_trainers.scans.inputs import hoisted_input_product
 from longhaul_trainers.scans.stepwise import stepwise_scan
-from longhaul_trainers.slots import stack_slots
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +27,7 @@ class URGRUSettings(RefineGateSettings):
 
 
 @final
-class URGRU(Cell):
+class URGRU(RefineGateCell):
     """The GRU with a uniform update gate and a refine gate; h0 = 0.
 
     Without input, unit j keeps the fraction u_j of its state at each step, u uniform on
@@ -64,7 +59,6 @@ class URGRU(Cell):
         "training.clip_norm": "{choice: [null, 1, 10]}",
         "mechanism": "{choice: [ur, u, r]}",
     }
-    constants: Tensor
 
     def __init__(
         self,
@@ -73,36 +67,16 @@ class URGRU(Cell):
         generators: Sequence[torch.Generator],
     ) -> None:
         super().__init__(input_size, slots, generators)
-        gates = 3 + slots[0].refined
-        self.recurrent_weight = stack_slots(
-            slots, generators, lambda slot, drawn: draw_recurrent_gates(slot, gates, drawn)
-        )
-        self.input_weight = stack_slots(
-            slots, generators, lambda slot, drawn: draw_input_gates(slot, gates, input_size, drawn)
-        )
-        self.bias = nn.Parameter(torch.zeros(len(slots), gates * self.hidden_size))
         self.candidate_bias = nn.Parameter(torch.zeros(len(slots), self.hidden_size))
-        constants = stack_slots(slots, generators, draw_constants).detach()
-        self.register_buffer("constants", constants)
 
     @classmethod
     def parameter_count(cls, input_size: int, settings: CellSettings) -> int:
-        if not isinstance(settings, URGRUSettings):
-            raise TypeError(f"expected settings of a UR-GRU, found {settings!r}")
-        size = settings.hidden_size
-        return (3 + settings.refined) * size * (input_size + size + 1) + size
+        return super().parameter_count(input_size, settings) + settings.hidden_size
 
     def forward(self, inputs: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         state = self.zero_state(inputs, self.hidden_size) if state is None else state
-        rest = self.bias.shape[1] - self.constants.shape[1]
-        bias = self.bias + nn.functional.pad(self.constants, (0, rest))
-        products = hoisted_input_product(inputs, self.input_weight, bias)
         given = (self.recurrent_weight.mT.contiguous(), self.candidate_bias.unsqueeze(1))
-        return stepwise_scan(_step, given, products, state)
-
-    def parameter_groups(self) -> list[ParameterGroup]:
-        parameters = (self.recurrent_weight, self.input_weight, self.bias, self.candidate_bias)
-        return [ParameterGroup("main", parameters, torch.ones(self.pack_size))]
+        return stepwise_scan(_step, given, self.gate_products(inputs), state)
 
 
 def _step(parameters: Sequence[Tensor], products: Tensor, state: State) -> State:

@@ -5,23 +5,18 @@ from dataclasses import dataclass
 from typing import ClassVar, final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from longhaul_trainers.cells.base import Cell, CellSettings, State
+from longhaul_trainers.cells.base import State
 from longhaul_trainers.cells.refine_gate import (
     BIBTEX,
     DIFFERS,
     REFERENCE,
+    RefineGateCell,
     RefineGateSettings,
-    draw_constants,
-    draw_input_gates,
-    draw_recurrent_gates,
     effective_gate,
 )
-from longhaul_trainers.parameter_groups import ParameterGroup
-from longhaul_trainers.scans.inputs import hoisted_input_product
 from longhaul_trainers.scans.stepwise import stepwise_scan
-from longhaul_trainers.slots import stack_slots
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +27,7 @@ class URLSTMSettings(RefineGateSettings):
 
 
 @final
-class URLSTM(Cell):
+class URLSTM(RefineGateCell):
     """The LSTM with a uniform forget gate and a refine gate; h0 = c0 = 0.
 
     Without input, unit j keeps the fraction u_j of its cell at each step, u uniform on
@@ -63,44 +58,12 @@ class URLSTM(Cell):
         "training.clip_norm": "{choice: [null, 1, 10]}",
         "mechanism": "{choice: [ur, u, r]}",
     }
-    constants: Tensor
-
-    def __init__(
-        self,
-        input_size: int,
-        slots: Sequence[URLSTMSettings],
-        generators: Sequence[torch.Generator],
-    ) -> None:
-        super().__init__(input_size, slots, generators)
-        gates = 3 + slots[0].refined
-        self.recurrent_weight = stack_slots(
-            slots, generators, lambda slot, drawn: draw_recurrent_gates(slot, gates, drawn)
-        )
-        self.input_weight = stack_slots(
-            slots, generators, lambda slot, drawn: draw_input_gates(slot, gates, input_size, drawn)
-        )
-        self.bias = nn.Parameter(torch.zeros(len(slots), gates * self.hidden_size))
-        constants = stack_slots(slots, generators, draw_constants).detach()
-        self.register_buffer("constants", constants)
-
-    @classmethod
-    def parameter_count(cls, input_size: int, settings: CellSettings) -> int:
-        if not isinstance(settings, URLSTMSettings):
-            raise TypeError(f"expected settings of a UR-LSTM, found {settings!r}")
-        size = settings.hidden_size
-        return (3 + settings.refined) * size * (input_size + size + 1)
 
     def forward(self, inputs: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         if state is None:
             state = self.zero_state(inputs, self.hidden_size, self.hidden_size)
-        rest = self.bias.shape[1] - self.constants.shape[1]
-        bias = self.bias + nn.functional.pad(self.constants, (0, rest))
-        products = hoisted_input_product(inputs, self.input_weight, bias)
-        return stepwise_scan(_step, [self.recurrent_weight.mT.contiguous()], products, state)
-
-    def parameter_groups(self) -> list[ParameterGroup]:
-        parameters = (self.recurrent_weight, self.input_weight, self.bias)
-        return [ParameterGroup("main", parameters, torch.ones(self.pack_size))]
+        given = [self.recurrent_weight.mT.contiguous()]
+        return stepwise_scan(_step, given, self.gate_products(inputs), state)
 
 
 def _step(parameters: Sequence[Tensor], products: Tensor, state: State) -> State:
