@@ -3,6 +3,7 @@
 import copy
 import math
 import random
+from collections.abc import Hashable
 
 import pytest
 import torch
@@ -62,6 +63,11 @@ def untimed(point):
 
 def curve(pack, until=None, slot=0):
     return [untimed(points[slot]) for points in pack.train(until)]
+
+
+def kept(pack):
+    assert pack._carried is not None
+    return pack._carried.tensors()
 
 
 def end_of(trial):
@@ -145,19 +151,22 @@ def test_trials_that_come_and_go_have_the_bits_that_they_have_alone(slots):
     chance = random.Random(slots)
     trials = {seed: config(seed, rate=10 ** chance.uniform(-4, -1)) for seed in range(6)}
     pack = ContinuousPack("cpu", spare=0.5)
-    waiting = [(name, None) for name in trials]
-    curves, ends = {name: [] for name in trials}, {}
+    waiting: list[tuple[Hashable, SlotState | None]] = [(name, None) for name in trials]
+    curves: dict[Hashable, list] = {name: [] for name in trials}
+    ends = {}
     while len(ends) < len(trials):
         while waiting and len(pack.stretches) < slots:
             name, state = waiting.pop(0)
             until = min(STEPS, (state.step if state else 0) + chance.randint(1, 2) * 5)
-            pack.admit(name, Stretch(trials[name], until, state))
+            pack.admit(name, Stretch(trials[int(str(name))], until, state))
         for told in pack.step():
             curves[told.key].append(untimed(told.point))
-            if told.over and told.state.step < STEPS:
-                waiting.append((told.key, SlotState.from_checkpoint(told.state.checkpoint())))
-            elif told.over:
-                ends[told.key] = told.state.checkpoint()
+            if told.over and told.state is not None:
+                files = told.state.checkpoint()
+                if told.state.step < STEPS:
+                    waiting.append((told.key, SlotState.from_checkpoint(files)))
+                else:
+                    ends[told.key] = files
     for name, trial in trials.items():
         assert (curves[name], ends[name]) == end_of(trial)
 
@@ -186,9 +195,10 @@ def test_a_neighbour_without_numbers_in_its_state_changes_nothing():
     clean = list(Pack(trials).train())
     pack = Pack(trials)
     pack.train_step()
-    for tensor in pack._carried.tensors().values():
+    for tensor in kept(pack).values():
         tensor[1].fill_(float("nan"))
     poisoned = list(pack.train())
+    assert pack.divergences[1] is not None
     assert pack.divergences[1].step == 2
     for slot in (0, 2):
         assert [untimed(p[slot]) for p in poisoned] == [untimed(p[slot]) for p in clean]
@@ -198,9 +208,9 @@ def test_the_kept_state_holds_on_to_no_batch():
     pack = Pack([config()])
     for _ in range(2):
         pack.train_step()
-    (kept,) = pack._carried.tensors().values()
-    assert not kept.requires_grad
-    assert kept.untyped_storage().nbytes() == 4 * LANES * 16
+    (state,) = kept(pack).values()
+    assert not state.requires_grad
+    assert state.untyped_storage().nbytes() == 4 * LANES * 16
 
 
 @pytest.mark.parametrize("cell", ["gru", "slstm", "lmu", "lru"])
