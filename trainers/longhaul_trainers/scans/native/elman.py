@@ -14,7 +14,7 @@ class CompiledElman:
     """The scan for one nonlinearity; all tensors on the CPU, contiguous, of one type.
 
     Attributes:
-        code: which function phi is, as elman.cpp counts them.
+        code: which function phi is, as phi.hpp counts them.
         parameter: phi's parameter of each unit, shape (P, H).
     """
 
