@@ -128,7 +128,8 @@ class LSTM(Cell):
             zeros = inputs.new_zeros(self.pack_size, inputs.shape[2], self.hidden_size)
             state = (zeros, zeros)
         products = hoisted_input_product(inputs, self.input_weight, self.bias)
-        hidden, cell = lstm_scan(self.recurrent_weight, products, *state, precision=self.precision)
+        h, c = state
+        hidden, cell = lstm_scan(self.recurrent_weight, products, h, c, self.precision)
         return hidden, (hidden[-1], cell)
 
     def parameter_groups(self) -> list[ParameterGroup]:

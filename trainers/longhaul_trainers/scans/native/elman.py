@@ -33,7 +33,9 @@ class CompiledElman:
         call("elman_backward", states, self.code, self.parameter, recurrent, states, gradients)
 
 
-def compiled_elman(phi: Nonlinearity, states: Tensor, precision: Precision) -> CompiledElman | None:
+def compiled_elman(
+    phi: Nonlinearity, states: Tensor, precision: Precision = "float32"
+) -> CompiledElman | None:
     """The compiled scan for this nonlinearity and precision, where there is one.
 
     Args:
