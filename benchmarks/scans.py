@@ -48,7 +48,8 @@ def normal(*shape: int) -> "Tensor":
     """Small normal numbers that ask for a gradient."""
     import torch
 
-    return (torch.randn(*shape) / shape[-1] ** 0.5).requires_grad_()
+    drawn: Tensor = torch.randn(*shape) / shape[-1] ** 0.5
+    return drawn.requires_grad_()
 
 
 def scan(kind: str, size: int, batch: int) -> tuple[Callable[..., Any], list["Tensor"]]:
@@ -64,7 +65,10 @@ def scan(kind: str, size: int, batch: int) -> tuple[Callable[..., Any], list["Te
     z, h, other = normal(STEPS, 1, B, H), normal(1, B, H), normal(1, B, H)
     dt = torch.tensor([0.1])
     found: dict[str, tuple[Callable[..., Any], list[Tensor]]] = {
-        "elman": (lambda *given: elman.elman_scan(*given, phi=phi), [normal(1, H, H), z, h]),
+        "elman": (
+            lambda *given: elman.elman_scan(given[0], given[1], given[2], phi),
+            [normal(1, H, H), z, h],
+        ),
         "lstm": (lstm.lstm_scan, [normal(1, 4 * H, H), normal(STEPS, 1, B, 4 * H), h, other]),
         "gru": (
             gru.gru_scan,
@@ -78,7 +82,10 @@ def scan(kind: str, size: int, batch: int) -> tuple[Callable[..., Any], list["Te
             lambda *given: lem.lem_scan(*given, dt=dt),
             [normal(1, 3 * H, H), normal(1, H, H), normal(STEPS, 1, B, 4 * H), h, other],
         ),
-        "diagonal": (lambda *given: diagonal.diagonal_scan(*given, phi=phi), [normal(1, H), z, h]),
+        "diagonal": (
+            lambda *given: diagonal.diagonal_scan(given[0], given[1], given[2], phi),
+            [normal(1, H), z, h],
+        ),
         "linear": (linear.linear_scan, [normal(STEPS, 1, B, H), z, h]),
         "linear, same a": (linear.linear_scan, [normal(1, H), z, h]),
         "pairs": (

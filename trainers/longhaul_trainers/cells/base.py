@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from longhaul_trainers.parameter_groups import ParameterGroup
+from longhaul_trainers.precision import Precision
 from longhaul_trainers.settings import Settings, setting
 
 KINDS: Mapping[str, str] = {
@@ -83,6 +84,8 @@ class Cell(nn.Module, ABC):
         self.input_size = input_size
         self.hidden_size = slots[0].hidden_size
         self.pack_size = len(slots)
+        self.precision: Precision = "float32"
+        """What its scan is told; one of `precisions`."""
 
     @property
     def output_size(self) -> int:
@@ -98,6 +101,11 @@ class Cell(nn.Module, ABC):
     @abstractmethod
     def parameter_count(cls, input_size: int, settings: CellSettings) -> int:
         """Number of trainable parameters of one slot, by formula, readout excluded."""
+
+    @classmethod
+    def precisions(cls, settings: CellSettings) -> tuple[Precision, ...]:
+        """What ``training.precision`` may be, float32 first: what its scan is written for."""
+        return ("float32",)
 
     @abstractmethod
     def forward(self, inputs: Tensor, state: State | None = None) -> tuple[Tensor, State]:

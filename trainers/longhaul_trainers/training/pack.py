@@ -310,9 +310,8 @@ class Pack:
             torch.Generator().manual_seed(derive_seed(trial.seed, "initialization"))
             for trial in trials
         ]
-        return SequenceModel(self.task, [trial.cell for trial in trials], generators).to(
-            self.device
-        )
+        cells, precision = [trial.cell for trial in trials], trials[0].training.precision
+        return SequenceModel(self.task, cells, generators, precision).to(self.device)
 
     def _set_clocks(self, slots: Sequence[int]) -> None:
         now = time.perf_counter()
