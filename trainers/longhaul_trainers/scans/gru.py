@@ -83,11 +83,12 @@ class _GRUScan(torch.autograd.Function):
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
         ctx: Any, output_gradient: Tensor
     ) -> tuple[Tensor | None, ...]:
-        by_outputs = output_gradient.transpose(0, 1)
-        if ctx.precision == "float32" and serves(ctx.saved_tensors[-1]):
-            found = _compiled_pull_back(*ctx.saved_tensors, by_outputs)
+        recurrent, gates, candidates, hidden = ctx.saved_tensors
+        given = (recurrent, gates, candidates, hidden, output_gradient.transpose(0, 1))
+        if ctx.precision == "float32" and serves(hidden):
+            found = _compiled_pull_back(*given)
         else:
-            found = _pull_back(ctx.precision, *ctx.saved_tensors, by_outputs)
+            found = _pull_back(ctx.precision, *given)
         by_recurrent, by_candidates, by_inputs, by_initial = found
         # Slot by slot: the order in which one sum over the pack adds up depends on P.
         by_bias = torch.stack([one.flatten(0, 1).sum(0) for one in by_candidates])
