@@ -85,9 +85,17 @@ class _UnICORNNScan(torch.autograd.Function):
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
         ctx: Any, output_gradient: Tensor, last_velocity_gradient: Tensor
     ) -> tuple[Tensor | None, ...]:
-        pull_back = _compiled_pull_back if serves(ctx.saved_tensors[2]) else _pull_back
+        recurrent, step_sizes, positions, velocities, forces, alpha = ctx.saved_tensors
+        pull_back = _compiled_pull_back if serves(positions) else _pull_back
         by_recurrent, by_step_sizes, by_inputs, *by_initial = pull_back(
-            *ctx.saved_tensors, output_gradient.transpose(0, 1), last_velocity_gradient
+            recurrent,
+            step_sizes,
+            positions,
+            velocities,
+            forces,
+            alpha,
+            output_gradient.transpose(0, 1),
+            last_velocity_gradient,
         )
         return by_recurrent, by_step_sizes, by_inputs.transpose(0, 1), *by_initial, None
 
