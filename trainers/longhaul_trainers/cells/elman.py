@@ -157,15 +157,14 @@ class ElmanCell(Cell, Generic[S]):
         return PRECISIONS
 
     def forward(self, inputs: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        (initial,) = self.first_state(inputs) if state is None else state
+        (initial,) = self.initial_state(inputs) if state is None else state
         products = hoisted_input_product(inputs, self.input_weight, self.bias)
         hidden = elman_scan(
             self.recurrent.matrix(), products, initial, self.nonlinearity, self.precision
         )
         return hidden, (hidden[-1],)
 
-    def first_state(self, inputs: Tensor) -> State:
-        """h0 of every sequence, shape (P, B, N), for inputs (T, P, B, I)."""
+    def initial_state(self, inputs: Tensor) -> State:
         if self.initial is None:
             return self.zero_state(inputs, self.output_size)
         # slot by slot: the sum over the batch in the backward pass must not depend on P
