@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from longhaul.spec.document import Document, KeyPath
 from longhaul_trainers.errors import nearest
-from longhaul_trainers.settings import parse_component
+from longhaul_trainers.settings import dump, parse_component
 
 if TYPE_CHECKING:
     from longhaul.spec.search_spec import SearchSpec
@@ -64,13 +64,16 @@ def published_score(task: Mapping[str, Any], model: str) -> "tuple[Score, bool] 
         model: as the protocol names it.
     """
     scores = [score for score in _published(task) if score.model == model]
-    for score in scores:
-        if score.setting and _holds(score.setting, task):
+    set_apart = [score for score in scores if score.setting]
+    for score in set_apart:
+        if _holds(score.setting, task):
             return score, True
     plain = next((score for score in scores if not score.setting), None)
-    if plain is not None:
+    # What a score without a setting of its own leaves at its default, the others' settings tell.
+    others = {key for score in set_apart for key in _mapping(score.setting)}
+    if plain is not None and all(task.get(key) == _defaults(task).get(key) for key in others):
         return plain, True
-    return (scores[0], False) if scores else None
+    return (set_apart[0], False) if set_apart else None
 
 
 def _published(task: Mapping[str, Any]) -> "tuple[Score, ...]":
@@ -82,10 +85,20 @@ def _published(task: Mapping[str, Any]) -> "tuple[Score, ...]":
 
 
 def _holds(setting: str, task: Mapping[str, Any]) -> bool:
+    return all(task.get(key) == one for key, one in _mapping(setting).items())
+
+
+def _mapping(setting: str) -> Mapping[str, Any]:
     from longhaul.spec.loading import read_text
 
     value = read_text(setting, "setting").value
-    return isinstance(value, Mapping) and all(task.get(key) == one for key, one in value.items())
+    return value if isinstance(value, Mapping) else {}
+
+
+def _defaults(task: Mapping[str, Any]) -> Mapping[str, Any]:
+    from longhaul_trainers.catalogue import TASKS
+
+    return dump(parse_component(TASKS, {"name": task["name"]}, "task"))
 
 
 def _measured(spec: "SearchSpec") -> Mapping[str, Any]:
