@@ -93,7 +93,7 @@ class Nonlinearity(nn.Module, ABC):
         """What the compiled scans call this function, and its parameter of each unit.
 
         Returns:
-            The number in ``scans/native/elman.cpp`` and a tensor (P, H) or (1, H); None for a
+            The number in ``scans/native/phi.hpp`` and a tensor (P, H) or (1, H); None for a
             function that they do not have.
         """
         return None

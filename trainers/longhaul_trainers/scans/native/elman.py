@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from longhaul_trainers.nonlinearities import Nonlinearity
+from longhaul_trainers.precision import Precision
 from longhaul_trainers.scans.native.library import call, serves
 
 
@@ -13,7 +14,7 @@ class CompiledElman:
     """The scan for one nonlinearity; all tensors on the CPU, contiguous, of one type.
 
     Attributes:
-        code: which function phi is, as elman.cpp counts them.
+        code: which function phi is, as phi.hpp counts them.
         parameter: phi's parameter of each unit, shape (P, H).
     """
 
@@ -32,15 +33,18 @@ class CompiledElman:
         call("elman_backward", states, self.code, self.parameter, recurrent, states, gradients)
 
 
-def compiled_elman(phi: Nonlinearity, states: Tensor) -> CompiledElman | None:
-    """The compiled scan for this nonlinearity, where there is one.
+def compiled_elman(
+    phi: Nonlinearity, states: Tensor, precision: Precision = "float32"
+) -> CompiledElman | None:
+    """The compiled scan for this nonlinearity and precision, where there is one.
 
     Args:
         phi: the nonlinearity.
         states: shape (P, T + 1, B, H); tells device, type and sizes.
+        precision: of the factors of the products.
     """
     found = phi.compiled(states.shape[-1])
-    if found is None or not serves(states):
+    if found is None or precision != "float32" or not serves(states):
         return None
     code, parameter = found
     same = parameter.detach().to(states.dtype).expand(states.shape[0], -1).contiguous()
