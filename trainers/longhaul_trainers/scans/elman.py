@@ -22,7 +22,7 @@ from torch.autograd.function import once_differentiable
 
 from longhaul_trainers.nonlinearities import Nonlinearity, Pullback
 from longhaul_trainers.scans.inputs import weight_gradient
-from longhaul_trainers.scans.native.elman import compiled_elman
+from longhaul_trainers.scans.native.elman import ElmanGradients, compiled_elman
 
 
 def elman_scan(recurrent: Tensor, inputs: Tensor, initial: Tensor, phi: Nonlinearity) -> Tensor:
@@ -59,8 +59,7 @@ class _ElmanScan(torch.autograd.Function):
         ctx.phi = phi
         compiled = compiled_elman(phi, states)
         if compiled is not None:
-            leading = inputs.transpose(0, 1).contiguous()
-            compiled.forward(recurrent.contiguous(), leading, states)
+            compiled.forward(recurrent.contiguous(), inputs.transpose(0, 1).contiguous(), states)
             ctx.save_for_backward(recurrent, states, states)
             return states[:, 1:].transpose(0, 1)
         states[:, 1:] = inputs.transpose(0, 1)
@@ -82,18 +81,28 @@ class _ElmanScan(torch.autograd.Function):
         ctx: Any, output_gradient: Tensor
     ) -> tuple[Tensor | None, ...]:
         recurrent, states, kept = ctx.saved_tensors
+        compiled = compiled_elman(ctx.phi, states)
+        if compiled is not None:
+            given = output_gradient.transpose(0, 1).contiguous()
+            wanted = ctx.needs_input_grad  # no time is spent on a fixed matrix
+            found = ElmanGradients(
+                recurrent=recurrent.new_empty(recurrent.shape) if wanted[1] else None,
+                inputs=given.new_empty(given.shape) if wanted[2] else None,
+                initial=states.new_empty(states[:, 0].shape) if wanted[3] else None,
+                parameter=torch.empty_like(compiled.parameter) if any(wanted[4:]) else None,
+            )
+            compiled.backward(recurrent.contiguous(), states, given, found)
+            by_inputs = None if found.inputs is None else found.inputs.transpose(0, 1)
+            by_phi = [found.parameter] * (len(wanted) - 4)
+            return None, found.recurrent, by_inputs, found.initial, *by_phi
         pullback = ctx.phi.pullback(kept[:, 1:])
         # At step t of this buffer: first the gradient by h_t, then the gradient by its z_t.
         gradients = torch.empty_like(states)
         gradients[:, 0] = 0
         gradients[:, 1:] = output_gradient.transpose(0, 1)
-        compiled = compiled_elman(ctx.phi, states)
-        if compiled is not None:
-            compiled.backward(recurrent.contiguous(), states, gradients)
-        else:
-            _pull_back(pullback, recurrent, gradients.unbind(1))
+        _pull_back(pullback, recurrent, gradients.unbind(1))
         by_recurrent = None
-        if ctx.needs_input_grad[1]:  # no time is spent on a fixed matrix
+        if ctx.needs_input_grad[1]:
             by_recurrent = weight_gradient(gradients[:, 1:], states[:, :-1])
         return (
             None,
