@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from longhaul_trainers.nonlinearities import Nonlinearity
+from longhaul_trainers.precision import Precision
 from longhaul_trainers.scans.elman import elman_scan
 from longhaul_trainers.scans.inputs import hoisted_input_product
 from longhaul_trainers.scans.native.elman import Drive, ElmanGradients, compiled_elman
@@ -26,6 +27,7 @@ def driven_elman_scan(
     bias: Tensor | None,
     initial: Tensor,
     phi: Nonlinearity,
+    precision: Precision = "float32",
 ) -> Tensor:
     """Hidden states of all steps; differentiable once in every tensor and phi's parameters.
 
@@ -36,16 +38,18 @@ def driven_elman_scan(
         bias: b, shape (P, H), or None.
         initial: the state before the first step, shape (P, B, H).
         phi: the nonlinearity.
+        precision: of the factors of all products with W.
 
     Returns:
         Shape (T, P, B, H), a view: copy before changing it in place.
     """
-    if not inputs.requires_grad and compiled_elman(phi, initial) is not None:
+    if not inputs.requires_grad and compiled_elman(phi, initial, precision) is not None:
         scanned: Tensor = _DrivenElmanScan.apply(  # type: ignore[no-untyped-call]
-            phi, recurrent, inputs, weight, bias, initial, *phi.parameters()
+            phi, precision, recurrent, inputs, weight, bias, initial, *phi.parameters()
         )
         return scanned
-    return elman_scan(recurrent, hoisted_input_product(inputs, weight, bias), initial, phi)
+    products = hoisted_input_product(inputs, weight, bias)
+    return elman_scan(recurrent, products, initial, phi, precision)
 
 
 class _DrivenElmanScan(torch.autograd.Function):
@@ -53,6 +57,7 @@ class _DrivenElmanScan(torch.autograd.Function):
     def forward(
         ctx: Any,
         phi: Nonlinearity,
+        precision: Precision,
         recurrent: Tensor,
         inputs: Tensor,
         weight: Tensor,
@@ -63,7 +68,7 @@ class _DrivenElmanScan(torch.autograd.Function):
         steps, pack, batch, _ = inputs.shape
         states = initial.new_empty(pack, steps + 1, batch, initial.shape[2])
         states[:, 0] = initial
-        compiled = compiled_elman(phi, states)
+        compiled = compiled_elman(phi, states, precision)
         if compiled is None:
             raise RuntimeError("there is no compiled scan of this nonlinearity")
         x = inputs.transpose(0, 1).contiguous()
@@ -80,7 +85,7 @@ class _DrivenElmanScan(torch.autograd.Function):
         ctx: Any, output_gradient: Tensor
     ) -> tuple[Tensor | None, ...]:
         recurrent, x, weight, bias, states = ctx.saved_tensors
-        _, by_recurrent, _, by_weight, by_bias, by_initial, *by_phi = ctx.needs_input_grad
+        _, _, by_recurrent, _, by_weight, by_bias, by_initial, *by_phi = ctx.needs_input_grad
         found = ElmanGradients(
             recurrent=torch.empty_like(recurrent) if by_recurrent else None,
             weight=torch.empty_like(weight) if by_weight else None,
@@ -91,4 +96,4 @@ class _DrivenElmanScan(torch.autograd.Function):
         given = output_gradient.transpose(0, 1).contiguous()
         ctx.compiled.backward(recurrent, states, given, found, Drive(x, weight, bias))
         gradients = (found.recurrent, None, found.weight, found.bias, found.initial)
-        return None, *gradients, *[found.parameter] * len(by_phi)
+        return None, None, *gradients, *[found.parameter] * len(by_phi)

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from longhaul_trainers.nonlinearities import Nonlinearity
+from longhaul_trainers.precision import Precision, factor
 from longhaul_trainers.scans.inputs import weight_gradient
 
 
@@ -26,6 +27,7 @@ def leaky_scan(
     gain: Tensor,
     keep: Tensor | None = None,
     linear: Tensor | None = None,
+    precision: Precision = "float32",
 ) -> Tensor:
     """Hidden states of all steps; differentiable once in every tensor and phi's parameters.
 
@@ -37,12 +39,13 @@ def leaky_scan(
         gain: g, shape (P,).
         keep: a, shape (P,); None: 1.
         linear: A, shape (P, H, H); None: 0.
+        precision: of the factors of all products with W and A.
 
     Returns:
         Shape (T, P, B, H), a view: copy before changing it in place.
     """
     scanned: Tensor = _LeakyScan.apply(  # type: ignore[no-untyped-call]
-        phi, recurrent, inputs, initial, gain, keep, linear, *phi.parameters()
+        phi, precision, recurrent, inputs, initial, gain, keep, linear, *phi.parameters()
     )
     return scanned
 
@@ -52,6 +55,7 @@ class _LeakyScan(torch.autograd.Function):
     def forward(
         ctx: Any,
         phi: Nonlinearity,
+        precision: Precision,
         recurrent: Tensor,
         inputs: Tensor,
         initial: Tensor,
@@ -67,13 +71,15 @@ class _LeakyScan(torch.autograd.Function):
         activations[:, 1:] = inputs.transpose(0, 1)
         kept = torch.empty_like(states) if phi.keeps_inputs else activations
         apply = phi.in_place()
-        transposed = recurrent.mT.contiguous()
-        linear_transposed = None if linear is None else linear.mT.contiguous()
+        transposed = factor(recurrent, precision).mT.contiguous()
+        linear_transposed = None
+        if linear is not None:
+            linear_transposed = factor(linear, precision).mT.contiguous()
         g, a = gain[:, None, None], None if keep is None else keep[:, None, None]
         h, activation, before = states.unbind(1), activations.unbind(1), kept.unbind(1)
         for step in range(1, steps + 1):
-            current = activation[step]
-            current.baddbmm_(h[step - 1], transposed)
+            current, read = activation[step], factor(h[step - 1], precision)
+            current.baddbmm_(read, transposed)
             if phi.keeps_inputs:
                 before[step].copy_(current)
             apply(current)
@@ -82,8 +88,8 @@ class _LeakyScan(torch.autograd.Function):
             else:
                 torch.mul(h[step - 1], a, out=h[step]).addcmul_(current, g)
             if linear_transposed is not None:
-                h[step].baddbmm_(h[step - 1], linear_transposed)
-        ctx.phi = phi
+                h[step].baddbmm_(read, linear_transposed)
+        ctx.phi, ctx.precision = phi, precision
         ctx.save_for_backward(recurrent, states, activations, kept, gain, keep, linear)
         return states[:, 1:].transpose(0, 1)
 
@@ -93,6 +99,9 @@ class _LeakyScan(torch.autograd.Function):
         ctx: Any, output_gradient: Tensor
     ) -> tuple[Tensor | None, ...]:
         recurrent, states, activations, kept, gain, keep, linear = ctx.saved_tensors
+        precision = ctx.precision
+        matrix = factor(recurrent, precision)
+        linear_matrix = None if linear is None else factor(linear, precision)
         pullback = ctx.phi.pullback(kept[:, 1:])
         by_states = torch.empty_like(states)
         by_states[:, 0] = 0
@@ -107,19 +116,20 @@ class _LeakyScan(torch.autograd.Function):
                 by_h[step - 1].add_(by_h[step])
             else:
                 by_h[step - 1].addcmul_(by_h[step], a)
-            if linear is not None:
-                by_h[step - 1].baddbmm_(by_h[step], linear)
-            by_h[step - 1].baddbmm_(by_z[step], recurrent)
+            if linear_matrix is not None:
+                by_h[step - 1].baddbmm_(factor(by_h[step], precision), linear_matrix)
+            by_h[step - 1].baddbmm_(factor(by_z[step], precision), matrix)
         after, before = by_states[:, 1:], states[:, :-1]
         wanted = ctx.needs_input_grad
         return (
             None,
-            weight_gradient(by_inputs[:, 1:], before),
+            None,
+            weight_gradient(by_inputs[:, 1:], before, precision),
             by_inputs[:, 1:].transpose(0, 1),
             by_states[:, 0],
-            _inner_products(after, activations[:, 1:]) if wanted[4] else None,
-            _inner_products(after, before) if wanted[5] else None,
-            weight_gradient(after, before) if wanted[6] else None,
+            _inner_products(after, activations[:, 1:]) if wanted[5] else None,
+            _inner_products(after, before) if wanted[6] else None,
+            weight_gradient(after, before, precision) if wanted[7] else None,
             *pullback.parameter_gradients(by_inputs[:, 1:].flatten(1, 2)),
         )
 

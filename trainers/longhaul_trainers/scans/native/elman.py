@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from longhaul_trainers.nonlinearities import Nonlinearity
+from longhaul_trainers.precision import Precision
 from longhaul_trainers.scans.native.library import call, serves
 
 
@@ -104,15 +105,18 @@ class CompiledElman:
         return size, *mine, drive.inputs, drive.weight, drive.bias
 
 
-def compiled_elman(phi: Nonlinearity, states: Tensor) -> CompiledElman | None:
-    """The compiled scan for this nonlinearity, where there is one.
+def compiled_elman(
+    phi: Nonlinearity, states: Tensor, precision: Precision = "float32"
+) -> CompiledElman | None:
+    """The compiled scan for this nonlinearity and precision, where there is one.
 
     Args:
         phi: the nonlinearity.
         states: shape (P, T + 1, B, H); tells device, type and sizes.
+        precision: of the factors of the products.
     """
     found = phi.compiled(states.shape[-1])
-    if found is None or not serves(states):
+    if found is None or precision != "float32" or not serves(states):
         return None
     code, parameter = found
     same = parameter.detach().to(states.dtype).expand(states.shape[0], -1).contiguous()

@@ -144,6 +144,8 @@ def call(name: str, states: Tensor, *arguments: Tensor | int | None) -> None:
         raise RuntimeError("there are no compiled scans")
     if not all(one.is_contiguous() for one in arguments if isinstance(one, Tensor)):
         raise ValueError(f"{name} takes contiguous tensors")
+    if not all(one.dtype == states.dtype for one in arguments if isinstance(one, Tensor)):
+        raise ValueError(f"{name} takes tensors of one type")
     pack, steps, batch, size = states.shape
     numbers = [pack, steps - 1, batch, size, torch.get_num_threads()]
     getattr(loaded, f"{name}_{TYPES[states.dtype]}")(
