@@ -26,8 +26,13 @@ from torch.autograd.function import once_differentiable
 
 from longhaul_trainers.nonlinearities import Nonlinearity, Pullback
 from longhaul_trainers.precision import Precision, factor
+from longhaul_trainers.scans.fused.elman import FusedElman, fused_elman
 from longhaul_trainers.scans.inputs import weight_gradient
-from longhaul_trainers.scans.native.elman import ElmanGradients, compiled_elman
+from longhaul_trainers.scans.native.elman import (
+    CompiledElman,
+    ElmanGradients,
+    compiled_elman,
+)
 
 
 def elman_scan(
@@ -70,7 +75,7 @@ class _ElmanScan(torch.autograd.Function):
         states = inputs.new_empty(pack, steps + 1, batch, size)
         states[:, 0] = initial
         ctx.phi, ctx.precision = phi, precision
-        compiled = compiled_elman(phi, states, precision)
+        compiled = _in_one_call(phi, states, precision)
         if compiled is not None:
             compiled.forward(recurrent.contiguous(), inputs.transpose(0, 1).contiguous(), states)
             ctx.save_for_backward(recurrent, states, states)
@@ -114,7 +119,11 @@ class _ElmanScan(torch.autograd.Function):
         gradients = torch.empty_like(states)
         gradients[:, 0] = 0
         gradients[:, 1:] = output_gradient.transpose(0, 1)
-        _pull_back(pullback, recurrent, gradients.unbind(1), precision)
+        fused = fused_elman(ctx.phi, states, precision)
+        if fused is not None:
+            fused.backward(recurrent.contiguous(), states, gradients)
+        else:
+            _pull_back(pullback, recurrent, gradients.unbind(1), precision)
         by_recurrent = None
         if ctx.needs_input_grad[2]:
             by_recurrent = weight_gradient(gradients[:, 1:], states[:, :-1], precision)
@@ -126,6 +135,13 @@ class _ElmanScan(torch.autograd.Function):
             gradients[:, 0],
             *pullback.parameter_gradients(gradients[:, 1:].flatten(1, 2)),
         )
+
+
+def _in_one_call(
+    phi: Nonlinearity, states: Tensor, precision: Precision
+) -> CompiledElman | FusedElman | None:
+    """All steps as one call, on a CPU or a CUDA device, where there is such a scan."""
+    return compiled_elman(phi, states, precision) or fused_elman(phi, states, precision)
 
 
 def _pull_back(
