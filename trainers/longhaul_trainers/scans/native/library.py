@@ -130,14 +130,14 @@ def _cache_folder() -> Path:
 TYPES = {torch.float32: "float32", torch.float64: "float64"}
 
 
-def call(name: str, states: Tensor, *arguments: Tensor | int) -> None:
+def call(name: str, states: Tensor, *arguments: Tensor | int | None) -> None:
     """Calls one scan of the library, which must be there.
 
     Args:
         name: without its type, for example ``elman_forward``.
         states: shape (P, T + 1, B, H); tells type and sizes.
         arguments: what follows sizes and threads in its declaration; tensors on the CPU,
-            contiguous, of the same type.
+            contiguous, of the same type, or None for an array that is not there.
     """
     loaded = library()
     if loaded is None:
@@ -151,7 +151,9 @@ def call(name: str, states: Tensor, *arguments: Tensor | int) -> None:
     getattr(loaded, f"{name}_{TYPES[states.dtype]}")(
         *map(ctypes.c_int64, numbers),
         *(
-            ctypes.c_void_p(one.data_ptr()) if isinstance(one, Tensor) else ctypes.c_int64(one)
+            ctypes.c_int64(one)
+            if isinstance(one, int)
+            else ctypes.c_void_p(None if one is None else one.data_ptr())
             for one in arguments
         ),
     )
