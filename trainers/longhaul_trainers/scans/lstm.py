@@ -10,12 +10,17 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from longhaul_trainers.precision import Precision, factor
 from longhaul_trainers.scans.inputs import weight_gradient
 from longhaul_trainers.scans.native.library import call, serves
 
 
 def lstm_scan(
-    recurrent: Tensor, inputs: Tensor, initial: Tensor, initial_cell: Tensor
+    recurrent: Tensor,
+    inputs: Tensor,
+    initial: Tensor,
+    initial_cell: Tensor,
+    precision: Precision = "float32",
 ) -> tuple[Tensor, Tensor]:
     """Hidden states of all steps and the last cell state; differentiable once in every argument.
 
@@ -24,12 +29,13 @@ def lstm_scan(
         inputs: the input products of the four gates, biases included, shape (T, P, B, 4H).
         initial: h before the first step, shape (P, B, H).
         initial_cell: c before the first step, shape (P, B, H).
+        precision: of the factors of all products with U.
 
     Returns:
         h of every step, shape (T, P, B, H), a view; and the last c, shape (P, B, H).
     """
     scanned: tuple[Tensor, Tensor] = _LSTMScan.apply(  # type: ignore[no-untyped-call]
-        recurrent, inputs, initial, initial_cell
+        precision, recurrent, inputs, initial, initial_cell
     )
     return scanned
 
@@ -37,25 +43,34 @@ def lstm_scan(
 class _LSTMScan(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, recurrent: Tensor, inputs: Tensor, initial: Tensor, initial_cell: Tensor
+        ctx: Any,
+        precision: Precision,
+        recurrent: Tensor,
+        inputs: Tensor,
+        initial: Tensor,
+        initial_cell: Tensor,
     ) -> tuple[Tensor, Tensor]:
+        ctx.precision = precision
         steps, pack, batch, _ = inputs.shape
         size = initial.shape[-1]
-        gates = inputs.transpose(0, 1).clone(memory_format=torch.contiguous_format)
+        leading = inputs.transpose(0, 1)
         hidden = inputs.new_empty(pack, steps + 1, batch, size)
         cells = torch.empty_like(hidden)
         hidden[:, 0] = initial
         cells[:, 0] = initial_cell
-        if serves(hidden):
-            call("lstm_forward", hidden, recurrent.contiguous(), gates, hidden, cells)
+        if precision == "float32" and serves(hidden):
+            gates = inputs.new_empty(leading.shape)
+            given = (recurrent.contiguous(), leading.contiguous())
+            call("lstm_forward", hidden, *given, gates, hidden, cells)
             ctx.save_for_backward(recurrent, gates, hidden, cells)
             return hidden[:, 1:].transpose(0, 1), cells[:, -1].clone()
-        transposed = recurrent.mT.contiguous()
+        gates = leading.clone(memory_format=torch.contiguous_format)
+        transposed = factor(recurrent, precision).mT.contiguous()
         h, c = hidden.unbind(1), cells.unbind(1)
         both = gates[..., : 2 * size].unbind(1)
         i, f, g, o = (gate.unbind(1) for gate in gates.chunk(4, -1))
         for step, gate in enumerate(gates.unbind(1)):
-            gate.baddbmm_(h[step], transposed)
+            gate.baddbmm_(factor(h[step], precision), transposed)
             both[step].sigmoid_()
             g[step].tanh_()
             o[step].sigmoid_()
@@ -68,21 +83,26 @@ class _LSTMScan(torch.autograd.Function):
     @once_differentiable
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
         ctx: Any, output_gradient: Tensor, last_cell_gradient: Tensor
-    ) -> tuple[Tensor, ...]:
+    ) -> tuple[Tensor | None, ...]:
         recurrent, gates, hidden, cells = ctx.saved_tensors
-        by_hidden = torch.zeros_like(hidden)
-        by_hidden[:, 1:] = output_gradient.transpose(0, 1)
+        precision = ctx.precision
+        by_outputs = output_gradient.transpose(0, 1)
         by_cell = last_cell_gradient.clone(memory_format=torch.contiguous_format)
         by_gates = torch.empty_like(gates)
-        if serves(hidden):
-            matrix = recurrent.contiguous()
-            call("lstm_backward", hidden, matrix, gates, cells, by_hidden, by_cell, by_gates)
+        if precision == "float32" and serves(hidden):
+            by_initial = torch.empty_like(by_cell)
+            given = (recurrent.contiguous(), gates, cells, by_outputs.contiguous())
+            call("lstm_backward", hidden, *given, by_cell, by_gates, by_initial)
         else:
-            _pull_back(recurrent, gates, cells, by_hidden, by_cell, by_gates)
+            by_hidden = torch.zeros_like(hidden)
+            by_hidden[:, 1:] = by_outputs
+            _pull_back(recurrent, gates, cells, by_hidden, by_cell, by_gates, precision)
+            by_initial = by_hidden[:, 0]
         return (
-            weight_gradient(by_gates, hidden[:, :-1]),
+            None,
+            weight_gradient(by_gates, hidden[:, :-1], precision),
             by_gates.transpose(0, 1),
-            by_hidden[:, 0],
+            by_initial,
             by_cell,
         )
 
@@ -94,8 +114,9 @@ def _pull_back(
     by_hidden: Tensor,
     by_cell: Tensor,
     by_gates: Tensor,
+    precision: Precision,
 ) -> None:
-    """As ``lstm_backward`` in native/lstm.cpp."""
+    """Overwrites step 0 of ``by_hidden``, ``by_cell`` and ``by_gates`` as native/lstm.cpp does."""
     i, f, g, o = gates.chunk(4, -1)
     squashed = cells[:, 1:].tanh()
     # By which c's gradient (for i, f, g) and h's (for o) are multiplied to give the gates'.
@@ -107,6 +128,7 @@ def _pull_back(
     from_cell, from_hidden = factors[..., :3, :].unbind(1), factors[..., 3, :].unbind(1)
     into_cell = (o * (1 - squashed * squashed)).unbind(1)
     forget = f.unbind(1)
+    matrix = factor(recurrent, precision)
     h = by_hidden.unbind(1)
     gate = by_gates.unbind(1)
     split = by_gates.view_as(factors)
@@ -116,4 +138,4 @@ def _pull_back(
         torch.mul(by_cell.unsqueeze(2), from_cell[step], out=by_three[step])
         torch.mul(h[step + 1], from_hidden[step], out=by_output[step])
         by_cell.mul_(forget[step])
-        h[step].baddbmm_(gate[step], recurrent)
+        h[step].baddbmm_(factor(gate[step], precision), matrix)
