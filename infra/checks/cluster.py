@@ -1,6 +1,7 @@
 """Checks of the Kubernetes objects: schemas, and what a schema cannot say."""
 
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,12 @@ Object = dict[str, Any]
 
 def built(root: Path, path: Path) -> list[str]:
     """Every overlay is built by kustomize, and each object in it is what its kind may be."""
-    said = []
+    return list(_built(root))
+
+
+@cache  # the files make one whole, and each of them asks for it
+def _built(root: Path) -> tuple[str, ...]:
+    said: list[str] = []
     for name in BUILDS:
         done = run("kubectl", "kustomize", root / FOLDER / name)
         if done.returncode:
@@ -27,7 +33,7 @@ def built(root: Path, path: Path) -> list[str]:
         objects = [one for one in yaml.safe_load_all(done.stdout) if one]
         said += [f"{name}: {one}" for object_ in objects for one in _schema(object_)]
         said += [f"{name}: {one}" for one in wiring(objects)]
-    return said
+    return tuple(said)
 
 
 def _schema(object_: Object) -> list[str]:

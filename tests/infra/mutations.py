@@ -61,6 +61,7 @@ MUTATIONS: dict[str, list[Mutation]] = {
         Mutation("values: 95x30", "values: 5x30"),
         Mutation("      - {eval_time: 30m, alertname: RayDiskFull}\n", "", True),
     ],
+    "infra/monitoring/ray_metrics.py": [Mutation("def asked(", "def asked", True)],
     "infra/monitoring/ray-metrics.txt": [
         Mutation("ray_actors\n", "", True),
         Mutation("ray_tasks\n", "ray tasks\n", True),
@@ -82,11 +83,14 @@ MUTATIONS: dict[str, list[Mutation]] = {
     ],
     "infra/systemd/longhaul-ray-worker.service": [Mutation("KillMode=", "KilMode=")],
     "infra/systemd/longhaul-mlflow.service": [
-        Mutation("ProtectSystem=strict\n", "ProtectSystem=no\nPrivateTmp=no\n"),
+        Mutation("CapabilityBoundingSet=\n", ""),
         Mutation("After=", "Afterwards="),
     ],
     "infra/systemd/longhaul-backup.service": [Mutation("Type=oneshot", "Type=once")],
     "infra/systemd/longhaul-backup.timer": [Mutation("03:10:00", "27:10:00")],
+    "infra/slurm/rehearsal.sh": [
+        Mutation('mount --bind "$work/hosts"', "mount --bind $work/hosts")
+    ],
     "infra/slurm/search.sbatch": [
         Mutation("#SBATCH --requeue\n", "", True),
         Mutation('cat "$JOB_FOLDER/status"', "cat $JOB_FOLDER/status"),

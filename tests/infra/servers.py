@@ -5,11 +5,12 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -27,13 +28,16 @@ def free_port() -> int:
 @contextmanager
 def postgres(folder: Path) -> Iterator[dict[str, str]]:
     """A new PostgreSQL with a user and an empty database ``mlflow``; what its clients need."""
-    data, port = folder / "data", free_port()
     folder.mkdir(parents=True)
-    password = folder / "postgres_password"
+    mine = folder / "postgres_password"
+    mine.write_text(PASSWORD, encoding="utf-8")
+    # pytest's folders are for nobody else, the user of the database included.
+    home, port = Path(tempfile.mkdtemp(prefix="longhaul-postgres-")), free_port()
+    data, password = home / "data", home / "password"
     password.write_text(PASSWORD, encoding="utf-8")
     as_user = []
     if os.geteuid() == 0:  # PostgreSQL refuses to run as root
-        shutil.chown(folder, "postgres")
+        shutil.chown(home, "postgres")
         shutil.chown(password, "postgres")
         as_user = ["runuser", "-u", "postgres", "--"]
     tools = BINARIES[-1]
@@ -41,17 +45,18 @@ def postgres(folder: Path) -> Iterator[dict[str, str]]:
     subprocess.run(
         [*as_user, *words, f"--pwfile={password}", "-N"], check=True, capture_output=True
     )
-    options = f"-h 127.0.0.1 -p {port} -k {folder} -F"
-    control = [*as_user, tools / "pg_ctl", "-D", data, "-w", "-l", folder / "log"]
+    options = f"-h 127.0.0.1 -p {port} -k {home} -F"
+    control = [*as_user, tools / "pg_ctl", "-D", data, "-w", "-l", home / "log"]
     subprocess.run([*control, "-o", options, "start"], check=True, capture_output=True)
     environment = {"PGHOST": "127.0.0.1", "PGPORT": str(port), "PGUSER": "mlflow"}
-    environment |= {"PGDATABASE": "mlflow", "PGPASSWORD_FILE": str(password)}
+    environment |= {"PGDATABASE": "mlflow", "PGPASSWORD_FILE": str(mine)}
     try:
         made = {**os.environ, **environment, "PGPASSWORD": PASSWORD}
         subprocess.run([tools / "createdb", "mlflow"], env=made, check=True)
         yield environment
     finally:
         subprocess.run([*control, "-m", "fast", "stop"], check=False, capture_output=True)
+        shutil.rmtree(home)
 
 
 @contextmanager
@@ -86,7 +91,8 @@ def tracking(folder: Path, database: dict[str, str], artifacts: Path) -> Iterato
             "MLFLOW_TRACKING_PASSWORD": texts["mlflow_admin_password"],
         }
     finally:
-        os.killpg(server.pid, signal.SIGTERM)
+        with suppress(ProcessLookupError):
+            os.killpg(server.pid, signal.SIGTERM)
         server.wait(30)
         log.close()
 
