@@ -42,7 +42,7 @@ def capture(device: str, threads: int) -> dict[str, Any]:
     from longhaul_trainers.scans.native.library import identity
 
     environment = {
-        "versions": _versions(),
+        "versions": dict(_versions()),
         "processor": _processor(),
         "instruction_set": torch.backends.cpu.get_cpu_capability(),
         "device": torch.cuda.get_device_name() if device != "cpu" else "cpu",
@@ -51,7 +51,7 @@ def capture(device: str, threads: int) -> dict[str, Any]:
         "trainers_sha256": _trainers_sha256(),
         "scans": identity(),
         "system": platform.platform(),
-        "libraries": _libraries(),
+        "libraries": dict(_libraries()),
     }
     return environment | {"fingerprint": fingerprint(environment)}
 
@@ -80,6 +80,7 @@ def differences(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
     return lines
 
 
+@cache
 def _versions() -> dict[str, str]:
     from importlib.metadata import version
 
@@ -87,12 +88,14 @@ def _versions() -> dict[str, str]:
     return {"python": python} | {name: version(name) for name in _PACKAGES}
 
 
+@cache
 def _libraries() -> dict[str, str]:
     from importlib.metadata import version
 
     return {name: version(name) for name in ("ray", "optuna", "mlflow", "pyarrow")}
 
 
+@cache
 def _processor() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()

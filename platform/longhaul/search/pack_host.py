@@ -81,8 +81,7 @@ class PackHost:
         stretch = Stretch(trial, until, state, checkpoint_every_s)
         ticket = secrets.token_hex(8)
         with self._news:
-            for old in [key for key, one in self._tickets.items() if one.number == number]:
-                self._drop(old)
+            self.withdraw(number)
             lane = min(self._lanes, key=lambda one: one.load)
             self._tickets[ticket] = _Ticket(number, lane, time.monotonic())
             lane.admit(ticket, number, stretch)
@@ -107,6 +106,16 @@ class PackHost:
             with self._news:
                 self._tickets.pop(ticket, None)
         return news
+
+    def withdraw(self, number: int) -> None:
+        """Gives up whatever is still being done for a trial."""
+        with self._news:
+            for ticket in [key for key, one in self._tickets.items() if one.number == number]:
+                self._drop(ticket)
+
+    def busy(self) -> bool:
+        """Whether anything is left to train."""
+        return any(lane.busy() for lane in self._lanes)
 
     def _drop(self, ticket: str) -> None:
         self._tickets.pop(ticket).lane.withdraw(ticket)
