@@ -11,6 +11,7 @@ from longhaul_trainers.cells.base import Cell, CellSettings, State
 from longhaul_trainers.matrices.skew_diffusion import SkewDiffusionMatrix, SkewDiffusionSettings
 from longhaul_trainers.nonlinearities import Tanh, TanhSettings
 from longhaul_trainers.parameter_groups import ParameterGroup
+from longhaul_trainers.precision import PRECISIONS, Precision
 from longhaul_trainers.scans.inputs import hoisted_input_product
 from longhaul_trainers.scans.leaky import leaky_scan
 from longhaul_trainers.scans.stepwise import stepwise_scan
@@ -101,14 +102,30 @@ class AntisymmetricRNN(Cell):
         inputs = size * (input_size + 1) * (2 if settings.gated else 1)
         return SkewDiffusionMatrix.parameter_count(size, settings) + inputs
 
+    @classmethod
+    def precisions(cls, settings: CellSettings) -> tuple[Precision, ...]:
+        if isinstance(settings, AntisymmetricSettings) and settings.gated:
+            return super().precisions(settings)  # stepwise
+        return PRECISIONS
+
+    def initial_state(self, inputs: Tensor) -> State:
+        return self.zero_state(inputs, self.hidden_size)
+
     def forward(self, inputs: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        state = self.zero_state(inputs, self.hidden_size) if state is None else state
+        state = self.initial_state(inputs) if state is None else state
         products = hoisted_input_product(inputs, self.input_weight, self.bias)
         W = self.recurrent.matrix()
         if self.gated:
             epsilon = self.epsilon[:, None, None]
             return stepwise_scan(_gated_step, (W.mT, epsilon), products, state)
-        hidden = leaky_scan(W, products, state[0], self.nonlinearity, gain=self.epsilon)
+        hidden = leaky_scan(
+            W,
+            products,
+            state[0],
+            self.nonlinearity,
+            gain=self.epsilon,
+            precision=self.precision,
+        )
         return hidden, (hidden[-1],)
 
     def parameter_groups(self) -> list[ParameterGroup]:

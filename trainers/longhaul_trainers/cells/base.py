@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from longhaul_trainers.parameter_groups import ParameterGroup
+from longhaul_trainers.precision import Precision
 from longhaul_trainers.settings import Settings, setting
 
 KINDS: Mapping[str, str] = {
@@ -83,6 +84,8 @@ class Cell(nn.Module, ABC):
         self.input_size = input_size
         self.hidden_size = slots[0].hidden_size
         self.pack_size = len(slots)
+        self.precision: Precision = "float32"
+        """What its scan is told; one of `precisions`."""
 
     @property
     def output_size(self) -> int:
@@ -98,6 +101,22 @@ class Cell(nn.Module, ABC):
     @abstractmethod
     def parameter_count(cls, input_size: int, settings: CellSettings) -> int:
         """Number of trainable parameters of one slot, by formula, readout excluded."""
+
+    @classmethod
+    def precisions(cls, settings: CellSettings) -> tuple[Precision, ...]:
+        """What ``training.precision`` may be, float32 first: what its scan is written for."""
+        return ("float32",)
+
+    def initial_state(self, inputs: Tensor) -> State:
+        """The cell's own initial state, with its gradient where it is learnt.
+
+        A cell needs it where a task carries the state on from batch to batch, for there the slots
+        of a pack start over at different steps.
+
+        Args:
+            inputs: of which size of the batch, type and device matter.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not say what state it begins with")
 
     @abstractmethod
     def forward(self, inputs: Tensor, state: State | None = None) -> tuple[Tensor, State]:

@@ -12,6 +12,7 @@ from longhaul_trainers.cells.base import Cell, CellSettings, State
 from longhaul_trainers.cells.factored import FactoredWeight
 from longhaul_trainers.nonlinearities import Nonlinearity, TanhSettings
 from longhaul_trainers.parameter_groups import ParameterGroup
+from longhaul_trainers.precision import PRECISIONS, Precision
 from longhaul_trainers.scans.inputs import hoisted_input_product
 from longhaul_trainers.scans.leaky import leaky_scan
 from longhaul_trainers.scans.stepwise import stepwise_scan
@@ -130,8 +131,15 @@ class FastRNN(LowRankCell):
         of_phi = phi.parameter_count(settings.hidden_size)
         return super().parameter_count(input_size, settings) + of_phi
 
+    @classmethod
+    def precisions(cls, settings: CellSettings) -> tuple[Precision, ...]:
+        return PRECISIONS
+
+    def initial_state(self, inputs: Tensor) -> State:
+        return self.zero_state(inputs, self.hidden_size)
+
     def forward(self, inputs: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        (initial,) = self.zero_state(inputs, self.hidden_size) if state is None else state
+        (initial,) = self.initial_state(inputs) if state is None else state
         hidden = leaky_scan(
             self.recurrent_weight(),
             hoisted_input_product(inputs, self.input_weight(), self.bias),
@@ -139,6 +147,7 @@ class FastRNN(LowRankCell):
             self.nonlinearity,
             gain=_sigmoids(self.alpha),
             keep=_sigmoids(self.beta),
+            precision=self.precision,
         )
         return hidden, (hidden[-1],)
 
@@ -188,8 +197,11 @@ class FastGRNN(LowRankCell):
         self.zeta = nn.Parameter(slot_vector(slots, lambda slot: slot.zeta_init)[:, None])
         self.nu = nn.Parameter(slot_vector(slots, lambda slot: slot.nu_init)[:, None])
 
+    def initial_state(self, inputs: Tensor) -> State:
+        return self.zero_state(inputs, self.hidden_size)
+
     def forward(self, inputs: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        state = self.zero_state(inputs, self.hidden_size) if state is None else state
+        state = self.initial_state(inputs) if state is None else state
         products = hoisted_input_product(inputs, self.input_weight())
         parameters = (
             self.recurrent_weight().mT,

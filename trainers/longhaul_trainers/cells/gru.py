@@ -11,6 +11,7 @@ from longhaul_trainers.cells.base import Cell, CellSettings, State
 from longhaul_trainers.initialisation import glorot_uniform
 from longhaul_trainers.matrices.free import RecurrentInit, draw_recurrent
 from longhaul_trainers.parameter_groups import ParameterGroup
+from longhaul_trainers.precision import PRECISIONS, Precision
 from longhaul_trainers.scans.gru import gru_scan
 from longhaul_trainers.scans.inputs import hoisted_input_product
 from longhaul_trainers.settings import setting
@@ -93,13 +94,19 @@ Dzmitry and Bougares, Fethi and Schwenk, Holger and Bengio, Yoshua},
         size = settings.hidden_size
         return 3 * size * (input_size + size + 1) + size
 
+    @classmethod
+    def precisions(cls, settings: CellSettings) -> tuple[Precision, ...]:
+        return PRECISIONS
+
+    def initial_state(self, inputs: Tensor) -> State:
+        return self.zero_state(inputs, self.hidden_size)
+
     def forward(self, inputs: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        if state is None:
-            initial = inputs.new_zeros(self.pack_size, inputs.shape[2], self.hidden_size)
-        else:
-            (initial,) = state
+        (initial,) = self.initial_state(inputs) if state is None else state
         products = hoisted_input_product(inputs, self.input_weight, self.bias)
-        hidden = gru_scan(self.recurrent_weight, self.candidate_bias, products, initial)
+        hidden = gru_scan(
+            self.recurrent_weight, self.candidate_bias, products, initial, self.precision
+        )
         return hidden, (hidden[-1],)
 
     def parameter_groups(self) -> list[ParameterGroup]:

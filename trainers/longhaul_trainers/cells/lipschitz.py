@@ -12,6 +12,7 @@ from longhaul_trainers.initialisation import glorot_normal, uniform
 from longhaul_trainers.matrices.symmetric_skew import SymmetricSkewMatrix, SymmetricSkewSettings
 from longhaul_trainers.nonlinearities import Tanh, TanhSettings
 from longhaul_trainers.parameter_groups import ParameterGroup
+from longhaul_trainers.precision import PRECISIONS, Precision
 from longhaul_trainers.scans.inputs import hoisted_input_product
 from longhaul_trainers.scans.leaky import leaky_scan
 from longhaul_trainers.scans.stepwise import Step, stepwise_scan
@@ -38,6 +39,11 @@ class LipschitzSettings(SymmetricSkewSettings, CellSettings):
     gated: bool = setting(
         False, structural=True, help="whether a gate of its own scales each unit's slope"
     )
+
+    @property
+    def stepwise(self) -> bool:
+        """Whether no scan of its own is written for it."""
+        return self.gated or self.solver == "midpoint"
 
 
 @final
@@ -98,6 +104,7 @@ and Mahoney, Michael W.},
         super().__init__(input_size, slots, generators)
         size = self.hidden_size
         self.gated, self.solver = slots[0].gated, slots[0].solver
+        self.stepwise = slots[0].stepwise
         self.recurrent = SymmetricSkewMatrix(size, slots, generators)
         self.linear = SymmetricSkewMatrix(size, [_linear(slot) for slot in slots], generators)
         bound = input_size**-0.5
@@ -128,15 +135,30 @@ and Mahoney, Michael W.},
         inputs = size * (input_size + 1) * (2 if settings.gated else 1)
         return 2 * SymmetricSkewMatrix.parameter_count(size, settings) + inputs
 
+    @classmethod
+    def precisions(cls, settings: CellSettings) -> tuple[Precision, ...]:
+        if isinstance(settings, LipschitzSettings) and settings.stepwise:
+            return super().precisions(settings)
+        return PRECISIONS
+
+    def initial_state(self, inputs: Tensor) -> State:
+        return self.zero_state(inputs, self.hidden_size)
+
     def forward(self, inputs: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        state = self.zero_state(inputs, self.hidden_size) if state is None else state
+        state = self.initial_state(inputs) if state is None else state
         products = hoisted_input_product(inputs, self.input_weight, self.bias)
         W, A = self.recurrent.matrix(), self.alpha[:, None, None] * self.linear.matrix()
         epsilon = self.epsilon[:, None, None]
-        if self.gated or self.solver == "midpoint":
+        if self.stepwise:
             return stepwise_scan(_STEPS[self.solver], (W.mT, A.mT, epsilon), products, state)
         hidden = leaky_scan(
-            W, products, state[0], self.nonlinearity, gain=self.epsilon, linear=epsilon * A
+            W,
+            products,
+            state[0],
+            self.nonlinearity,
+            gain=self.epsilon,
+            linear=epsilon * A,
+            precision=self.precision,
         )
         return hidden, (hidden[-1],)
 

@@ -12,6 +12,7 @@ from longhaul_trainers.errors import SettingError
 from longhaul_trainers.initialisation import glorot_uniform, uniform, uniform_gate_bias
 from longhaul_trainers.matrices.free import RecurrentInit, draw_recurrent
 from longhaul_trainers.parameter_groups import ParameterGroup
+from longhaul_trainers.precision import PRECISIONS, Precision
 from longhaul_trainers.scans.inputs import hoisted_input_product
 from longhaul_trainers.scans.lstm import lstm_scan
 from longhaul_trainers.settings import setting
@@ -118,12 +119,18 @@ class LSTM(Cell):
         size = settings.hidden_size
         return 4 * size * (input_size + size + 1)
 
+    @classmethod
+    def precisions(cls, settings: CellSettings) -> tuple[Precision, ...]:
+        return PRECISIONS
+
+    def initial_state(self, inputs: Tensor) -> State:
+        return self.zero_state(inputs, self.hidden_size, self.hidden_size)
+
     def forward(self, inputs: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        if state is None:
-            zeros = inputs.new_zeros(self.pack_size, inputs.shape[2], self.hidden_size)
-            state = (zeros, zeros)
+        state = self.initial_state(inputs) if state is None else state
         products = hoisted_input_product(inputs, self.input_weight, self.bias)
-        hidden, cell = lstm_scan(self.recurrent_weight, products, *state)
+        h, c = state
+        hidden, cell = lstm_scan(self.recurrent_weight, products, h, c, self.precision)
         return hidden, (hidden[-1], cell)
 
     def parameter_groups(self) -> list[ParameterGroup]:

@@ -15,6 +15,7 @@ from longhaul_trainers.initialisation import uniform
 from longhaul_trainers.matrices.shift import ShiftMatrix, ShiftSettings
 from longhaul_trainers.nonlinearities import Nonlinearity, ReLUSettings
 from longhaul_trainers.parameter_groups import ParameterGroup
+from longhaul_trainers.precision import PRECISIONS, Precision
 from longhaul_trainers.scans.elman import elman_scan
 from longhaul_trainers.settings import Settings, component, setting
 from longhaul_trainers.slots import stack_slots
@@ -113,12 +114,21 @@ class SRNN(Cell):
             + nonlinearity.parameter_count(settings.hidden_size)
         )
 
+    @classmethod
+    def precisions(cls, settings: CellSettings) -> tuple[Precision, ...]:
+        return PRECISIONS
+
+    def initial_state(self, inputs: Tensor) -> State:
+        return self.zero_state(inputs, self.hidden_size)
+
     def forward(self, inputs: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        (initial,) = self.zero_state(inputs, self.hidden_size) if state is None else state
+        (initial,) = self.initial_state(inputs) if state is None else state
         # One slot at a time, as `scans.inputs` explains.
         added = [self._added(x, p) for p, x in enumerate(inputs.unbind(1))]
         products = torch.stack(added).transpose(0, 1)
-        hidden = elman_scan(self.shift.matrix(), products, initial, self.nonlinearity)
+        hidden = elman_scan(
+            self.shift.matrix(), products, initial, self.nonlinearity, self.precision
+        )
         return hidden, (hidden[-1],)
 
     def _added(self, inputs: Tensor, slot: int) -> Tensor:

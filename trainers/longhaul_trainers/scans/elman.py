@@ -10,6 +10,10 @@ All buffers have shape (P, T + 1, B, H). So the rows of one slot are contiguous,
 never adjacent, and no elementwise kernel runs over the border between two slots: where a vector
 loop has its tail does not depend on the neighbours. With it a slot's last bits would, as
 `torch.sigmoid` rounds the tail otherwise than the rest.
+
+In bfloat16 every product with W, forward, backward and for W's gradient, reads its two factors
+rounded; states and gradients themselves are kept as they are. Rounding counts as the identity in
+the derivative.
 """
 
 from collections.abc import Sequence
@@ -21,11 +25,23 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from longhaul_trainers.nonlinearities import Nonlinearity, Pullback
+from longhaul_trainers.precision import Precision, factor
+from longhaul_trainers.scans.fused.elman import FusedElman, fused_elman
 from longhaul_trainers.scans.inputs import weight_gradient
-from longhaul_trainers.scans.native.elman import compiled_elman
+from longhaul_trainers.scans.native.elman import (
+    CompiledElman,
+    ElmanGradients,
+    compiled_elman,
+)
 
 
-def elman_scan(recurrent: Tensor, inputs: Tensor, initial: Tensor, phi: Nonlinearity) -> Tensor:
+def elman_scan(
+    recurrent: Tensor,
+    inputs: Tensor,
+    initial: Tensor,
+    phi: Nonlinearity,
+    precision: Precision = "float32",
+) -> Tensor:
     """Hidden states of all steps; differentiable once in every tensor and phi's parameters.
 
     Args:
@@ -33,12 +49,13 @@ def elman_scan(recurrent: Tensor, inputs: Tensor, initial: Tensor, phi: Nonlinea
         inputs: z, the input products, shape (T, P, B, H).
         initial: the state before the first step, shape (P, B, H).
         phi: the nonlinearity.
+        precision: of the factors of all products with W.
 
     Returns:
         Shape (T, P, B, H), a view: copy before changing it in place.
     """
     scanned: Tensor = _ElmanScan.apply(  # type: ignore[no-untyped-call]
-        phi, recurrent, inputs, initial, *phi.parameters()
+        phi, precision, recurrent, inputs, initial, *phi.parameters()
     )
     return scanned
 
@@ -48,6 +65,7 @@ class _ElmanScan(torch.autograd.Function):
     def forward(
         ctx: Any,
         phi: Nonlinearity,
+        precision: Precision,
         recurrent: Tensor,
         inputs: Tensor,
         initial: Tensor,
@@ -56,20 +74,19 @@ class _ElmanScan(torch.autograd.Function):
         steps, pack, batch, size = inputs.shape
         states = inputs.new_empty(pack, steps + 1, batch, size)
         states[:, 0] = initial
-        ctx.phi = phi
-        compiled = compiled_elman(phi, states)
+        ctx.phi, ctx.precision = phi, precision
+        compiled = _in_one_call(phi, states, precision)
         if compiled is not None:
-            leading = inputs.transpose(0, 1).contiguous()
-            compiled.forward(recurrent.contiguous(), leading, states)
+            compiled.forward(recurrent.contiguous(), inputs.transpose(0, 1).contiguous(), states)
             ctx.save_for_backward(recurrent, states, states)
             return states[:, 1:].transpose(0, 1)
         states[:, 1:] = inputs.transpose(0, 1)
         kept = torch.empty_like(states) if phi.keeps_inputs else states
-        transposed = recurrent.mT.contiguous()
+        transposed = factor(recurrent, precision).mT.contiguous()
         apply = phi.in_place()
         before = kept.unbind(1)
         for step, (previous, current) in enumerate(pairwise(states.unbind(1)), 1):
-            current.baddbmm_(previous, transposed)
+            current.baddbmm_(factor(previous, precision), transposed)
             if phi.keeps_inputs:
                 before[step].copy_(current)
             apply(current)
@@ -82,20 +99,36 @@ class _ElmanScan(torch.autograd.Function):
         ctx: Any, output_gradient: Tensor
     ) -> tuple[Tensor | None, ...]:
         recurrent, states, kept = ctx.saved_tensors
+        precision = ctx.precision
+        compiled = compiled_elman(ctx.phi, states, precision)
+        if compiled is not None:
+            given = output_gradient.transpose(0, 1).contiguous()
+            wanted = ctx.needs_input_grad  # no time is spent on a fixed matrix
+            found = ElmanGradients(
+                recurrent=recurrent.new_empty(recurrent.shape) if wanted[2] else None,
+                inputs=given.new_empty(given.shape) if wanted[3] else None,
+                initial=states.new_empty(states[:, 0].shape) if wanted[4] else None,
+                parameter=torch.empty_like(compiled.parameter) if any(wanted[5:]) else None,
+            )
+            compiled.backward(recurrent.contiguous(), states, given, found)
+            by_inputs = None if found.inputs is None else found.inputs.transpose(0, 1)
+            by_phi = [found.parameter] * (len(wanted) - 5)
+            return None, None, found.recurrent, by_inputs, found.initial, *by_phi
         pullback = ctx.phi.pullback(kept[:, 1:])
         # At step t of this buffer: first the gradient by h_t, then the gradient by its z_t.
         gradients = torch.empty_like(states)
         gradients[:, 0] = 0
         gradients[:, 1:] = output_gradient.transpose(0, 1)
-        compiled = compiled_elman(ctx.phi, states)
-        if compiled is not None:
-            compiled.backward(recurrent.contiguous(), states, gradients)
+        fused = fused_elman(ctx.phi, states, precision)
+        if fused is not None:
+            fused.backward(recurrent.contiguous(), states, gradients)
         else:
-            _pull_back(pullback, recurrent, gradients.unbind(1))
+            _pull_back(pullback, recurrent, gradients.unbind(1), precision)
         by_recurrent = None
-        if ctx.needs_input_grad[1]:  # no time is spent on a fixed matrix
-            by_recurrent = weight_gradient(gradients[:, 1:], states[:, :-1])
+        if ctx.needs_input_grad[2]:
+            by_recurrent = weight_gradient(gradients[:, 1:], states[:, :-1], precision)
         return (
+            None,
             None,
             by_recurrent,
             gradients[:, 1:].transpose(0, 1),
@@ -104,7 +137,17 @@ class _ElmanScan(torch.autograd.Function):
         )
 
 
-def _pull_back(pullback: Pullback, recurrent: Tensor, gradients: Sequence[Tensor]) -> None:
+def _in_one_call(
+    phi: Nonlinearity, states: Tensor, precision: Precision
+) -> CompiledElman | FusedElman | None:
+    """All steps as one call, on a CPU or a CUDA device, where there is such a scan."""
+    return compiled_elman(phi, states, precision) or fused_elman(phi, states, precision)
+
+
+def _pull_back(
+    pullback: Pullback, recurrent: Tensor, gradients: Sequence[Tensor], precision: Precision
+) -> None:
+    matrix = factor(recurrent, precision)
     for step in range(len(gradients) - 1, 0, -1):
         pullback.step(step - 1, gradients[step])
-        gradients[step - 1].baddbmm_(gradients[step], recurrent)
+        gradients[step - 1].baddbmm_(factor(gradients[step], precision), matrix)

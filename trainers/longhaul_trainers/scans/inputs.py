@@ -8,6 +8,8 @@ bits would depend on its neighbours. A slot's product over all steps is large en
 import torch
 from torch import Tensor
 
+from longhaul_trainers.precision import Precision, factor
+
 
 def hoisted_input_product(inputs: Tensor, V: Tensor, bias: Tensor | None = None) -> Tensor:
     """V x + b of every step in one matmul a slot, before the scan.
@@ -31,15 +33,20 @@ def hoisted_input_product(inputs: Tensor, V: Tensor, bias: Tensor | None = None)
     return torch.stack(products).view(pack, steps, batch, V.shape[1]).transpose(0, 1)
 
 
-def weight_gradient(by_preactivation: Tensor, multiplied: Tensor) -> Tensor:
+def weight_gradient(
+    by_preactivation: Tensor, multiplied: Tensor, precision: Precision = "float32"
+) -> Tensor:
     """Gradient of W in ``z = W h``, summed over all steps and the batch.
 
     Args:
         by_preactivation: the loss's gradient by z, shape (P, T, B, G).
         multiplied: h, shape (P, T, B, H).
+        precision: of the two factors.
 
     Returns:
         Shape (P, G, H).
     """
     pairs = zip(by_preactivation.flatten(1, 2), multiplied.flatten(1, 2), strict=True)
-    return torch.stack([torch.mm(gradient.mT, h) for gradient, h in pairs])
+    return torch.stack(
+        [torch.mm(factor(gradient, precision).mT, factor(h, precision)) for gradient, h in pairs]
+    )

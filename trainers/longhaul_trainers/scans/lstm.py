@@ -10,12 +10,17 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from longhaul_trainers.precision import Precision, factor
 from longhaul_trainers.scans.inputs import weight_gradient
 from longhaul_trainers.scans.native.library import call, serves
 
 
 def lstm_scan(
-    recurrent: Tensor, inputs: Tensor, initial: Tensor, initial_cell: Tensor
+    recurrent: Tensor,
+    inputs: Tensor,
+    initial: Tensor,
+    initial_cell: Tensor,
+    precision: Precision = "float32",
 ) -> tuple[Tensor, Tensor]:
     """Hidden states of all steps and the last cell state; differentiable once in every argument.
 
@@ -24,12 +29,13 @@ def lstm_scan(
         inputs: the input products of the four gates, biases included, shape (T, P, B, 4H).
         initial: h before the first step, shape (P, B, H).
         initial_cell: c before the first step, shape (P, B, H).
+        precision: of the factors of all products with U.
 
     Returns:
         h of every step, shape (T, P, B, H), a view; and the last c, shape (P, B, H).
     """
     scanned: tuple[Tensor, Tensor] = _LSTMScan.apply(  # type: ignore[no-untyped-call]
-        recurrent, inputs, initial, initial_cell
+        precision, recurrent, inputs, initial, initial_cell
     )
     return scanned
 
@@ -37,8 +43,14 @@ def lstm_scan(
 class _LSTMScan(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, recurrent: Tensor, inputs: Tensor, initial: Tensor, initial_cell: Tensor
+        ctx: Any,
+        precision: Precision,
+        recurrent: Tensor,
+        inputs: Tensor,
+        initial: Tensor,
+        initial_cell: Tensor,
     ) -> tuple[Tensor, Tensor]:
+        ctx.precision = precision
         steps, pack, batch, _ = inputs.shape
         size = initial.shape[-1]
         gates = inputs.transpose(0, 1).clone(memory_format=torch.contiguous_format)
@@ -46,16 +58,16 @@ class _LSTMScan(torch.autograd.Function):
         cells = torch.empty_like(hidden)
         hidden[:, 0] = initial
         cells[:, 0] = initial_cell
-        if serves(hidden):
+        if precision == "float32" and serves(hidden):
             call("lstm_forward", hidden, recurrent.contiguous(), gates, hidden, cells)
             ctx.save_for_backward(recurrent, gates, hidden, cells)
             return hidden[:, 1:].transpose(0, 1), cells[:, -1].clone()
-        transposed = recurrent.mT.contiguous()
+        transposed = factor(recurrent, precision).mT.contiguous()
         h, c = hidden.unbind(1), cells.unbind(1)
         both = gates[..., : 2 * size].unbind(1)
         i, f, g, o = (gate.unbind(1) for gate in gates.chunk(4, -1))
         for step, gate in enumerate(gates.unbind(1)):
-            gate.baddbmm_(h[step], transposed)
+            gate.baddbmm_(factor(h[step], precision), transposed)
             both[step].sigmoid_()
             g[step].tanh_()
             o[step].sigmoid_()
@@ -68,19 +80,21 @@ class _LSTMScan(torch.autograd.Function):
     @once_differentiable
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
         ctx: Any, output_gradient: Tensor, last_cell_gradient: Tensor
-    ) -> tuple[Tensor, ...]:
+    ) -> tuple[Tensor | None, ...]:
         recurrent, gates, hidden, cells = ctx.saved_tensors
+        precision = ctx.precision
         by_hidden = torch.zeros_like(hidden)
         by_hidden[:, 1:] = output_gradient.transpose(0, 1)
         by_cell = last_cell_gradient.clone(memory_format=torch.contiguous_format)
         by_gates = torch.empty_like(gates)
-        if serves(hidden):
+        if precision == "float32" and serves(hidden):
             matrix = recurrent.contiguous()
             call("lstm_backward", hidden, matrix, gates, cells, by_hidden, by_cell, by_gates)
         else:
-            _pull_back(recurrent, gates, cells, by_hidden, by_cell, by_gates)
+            _pull_back(recurrent, gates, cells, by_hidden, by_cell, by_gates, precision)
         return (
-            weight_gradient(by_gates, hidden[:, :-1]),
+            None,
+            weight_gradient(by_gates, hidden[:, :-1], precision),
             by_gates.transpose(0, 1),
             by_hidden[:, 0],
             by_cell,
@@ -94,6 +108,7 @@ def _pull_back(
     by_hidden: Tensor,
     by_cell: Tensor,
     by_gates: Tensor,
+    precision: Precision,
 ) -> None:
     """As ``lstm_backward`` in native/lstm.cpp."""
     i, f, g, o = gates.chunk(4, -1)
@@ -107,6 +122,7 @@ def _pull_back(
     from_cell, from_hidden = factors[..., :3, :].unbind(1), factors[..., 3, :].unbind(1)
     into_cell = (o * (1 - squashed * squashed)).unbind(1)
     forget = f.unbind(1)
+    matrix = factor(recurrent, precision)
     h = by_hidden.unbind(1)
     gate = by_gates.unbind(1)
     split = by_gates.view_as(factors)
@@ -116,4 +132,4 @@ def _pull_back(
         torch.mul(by_cell.unsqueeze(2), from_cell[step], out=by_three[step])
         torch.mul(h[step + 1], from_hidden[step], out=by_output[step])
         by_cell.mul_(forget[step])
-        h[step].baddbmm_(gate[step], recurrent)
+        h[step].baddbmm_(factor(gate[step], precision), matrix)

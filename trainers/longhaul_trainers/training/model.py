@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from longhaul_trainers.catalogue import CELLS
-from longhaul_trainers.cells.base import Cell, CellSettings
+from longhaul_trainers.cells.base import Cell, CellSettings, State
 from longhaul_trainers.parameter_groups import ParameterGroup
+from longhaul_trainers.precision import Precision
 from longhaul_trainers.slots import stack_slots
 from longhaul_trainers.tasks.base import Task
 
@@ -23,14 +24,25 @@ class SequenceModel(nn.Module):
         task: gives input and output size and the steps that are read.
         slots: the cell settings of each slot.
         generators: one CPU generator a slot.
+        precision: what the cell's scan is told.
+
+    Raises:
+        ValueError: the cell's scan is not written for this precision.
     """
 
     def __init__(
-        self, task: Task, slots: Sequence[CellSettings], generators: Sequence[torch.Generator]
+        self,
+        task: Task,
+        slots: Sequence[CellSettings],
+        generators: Sequence[torch.Generator],
+        precision: Precision = "float32",
     ) -> None:
         super().__init__()
         cell_type: type[Cell] = CELLS.get(slots[0].name)
+        if precision not in cell_type.precisions(slots[0]):
+            raise ValueError(f"the scan of cell {slots[0].name!r} is not written for {precision}")
         self.cell = cell_type(task.input_size, slots, generators)
+        self.cell.precision = precision
         self.reads_last = task.reads == "last"
         fan_in, fan_out = self.cell.output_size, task.output_size
         bound = math.sqrt(6 / (fan_in + fan_out))
@@ -43,7 +55,12 @@ class SequenceModel(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """The readouts (P, S, B, O) of the S steps that the task reads, for inputs (T, P, B, I)."""
-        return self.read(self.cell(inputs)[0])
+        return self.run(inputs)[0]
+
+    def run(self, inputs: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """The readouts of inputs (T, P, B, I) that go on from a state, and the state after them."""
+        hidden, after = self.cell(inputs, state)
+        return self.read(hidden), after
 
     def read(self, hidden: Tensor) -> Tensor:
         """The readouts (P, S, B, O) of a cell's outputs (T, P, B, N)."""

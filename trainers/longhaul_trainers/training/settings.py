@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from typing import Any, Self
 
-from longhaul_trainers.catalogue import OPTIMIZERS, TASKS
-from longhaul_trainers.cells.base import CellSettings
+from longhaul_trainers.catalogue import CELLS, OPTIMIZERS, TASKS
+from longhaul_trainers.cells.base import Cell, CellSettings
 from longhaul_trainers.errors import SettingError, UnknownNameError
+from longhaul_trainers.precision import Precision
 from longhaul_trainers.settings import (
     Settings,
     component,
@@ -38,6 +39,12 @@ class TrainingSettings(Settings):
     )
     clip_norm: float | None = setting(
         None, gt=0, help="largest Euclidean norm of a trial's whole gradient; null: no clipping"
+    )
+    precision: Precision = setting(
+        "float32",
+        structural=True,
+        help="bfloat16: what the products of state and gradient with the recurrent matrix read is "
+        "rounded, and what its own gradient is summed from; all else and all sums stay float32",
     )
     evaluate_every: int = setting(
         50,
@@ -104,12 +111,13 @@ class TrialConfig:
                 raise SettingError(key, "missing")
         task = parse_component(TASKS, value["task"], "task")
         made = TASKS.get(task.name)(task)
-        if made.carries_state:
-            # Training begins every batch at the initial state: another protocol than the one named.
-            problem = f"{made.protocol.name} carries the state over, which training cannot do yet"
-            raise SettingError("task.protocol", problem)
         cell = parse_cell(value["cell"], made)
+        if made.carries_state and CELLS.get(cell.name).initial_state is Cell.initial_state:
+            problem = f"{cell.name!r} does not say what state it begins with (its initial_state)"
+            reason = f"protocol {made.protocol.name} carries the state from batch to batch"
+            raise SettingError("cell.name", f"{problem}; {reason}")
         training = parse(TrainingSettings, value.get("training") or {}, "training")
+        _check_precision(training.precision, cell)
         seed = value.get("seed", 0)
         if type(seed) is not int or not 0 <= seed < 2**63:
             raise SettingError("seed", f"expected a whole number in [0, 2^63), found {seed!r}")
@@ -136,3 +144,12 @@ class TrialConfig:
             "cell": structure(self.cell),
             "training": structure(self.training),
         }
+
+
+def _check_precision(precision: Precision, cell: CellSettings) -> None:
+    """Refuses a precision that the cell's scan, under its settings, is not written for."""
+    cell_type: type[Cell] = CELLS.get(cell.name)
+    known = cell_type.precisions(cell)
+    if precision not in known:
+        problem = f"found {precision}, but the scan of cell {cell.name} is not written for it"
+        raise SettingError("training.precision", f"{problem}; expected {' or '.join(known)}")
