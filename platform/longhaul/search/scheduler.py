@@ -52,7 +52,7 @@ class LedgerASHA(ASHAScheduler):
         bracket = self._brackets[0]
         bracket._rungs = [(float(rung), Rung()) for rung in reversed(rungs[:-1])]
         percent = (1 - 1 / reduction_factor) * 100
-        bracket.cutoff = lambda recorded: recorded.percentile(percent)
+        bracket.cutoff = lambda recorded: recorded.percentile(percent)  # type: ignore[method-assign]
         self._decisions = decisions
 
     def refill(self, reports: Mapping[int, Sequence[tuple[int, float]]]) -> None:
