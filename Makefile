@@ -9,7 +9,7 @@ BIN := .venv/bin
 PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c $(CONSTRAINTS)
 # Those that measure; what they share, or start, is left out.
 BENCHMARKS := $(filter-out \
-  $(patsubst %,benchmarks/%.py,machine process_times overhead_variants),$(wildcard benchmarks/*.py))
+  $(patsubst %,benchmarks/%.py,machine process_times overhead_variants plain_loop plain_search driver_costs),$(wildcard benchmarks/*.py))
 
 .PHONY: help search test test-slow test-gpu test-browser check infra docs bench clean
 
