@@ -163,6 +163,40 @@ def test_a_compiler_that_fails_is_quoted(tmp_path):
     assert "no luck" in said
 
 
+def test_a_cache_folder_that_cannot_be_made_is_told(tmp_path):
+    taken = tmp_path / "file"
+    taken.write_text("")
+    identity, said = elsewhere(taken)
+    assert identity == "torch"
+    assert said.count("compiled scans are not available") == 1
+    assert "XDG_CACHE_HOME" in said
+
+
+@needs_compiler
+def test_a_full_disk_is_told(tmp_path):
+    """The compiler itself finds it full: nothing half written is left to be loaded later."""
+    full = tmp_path / "full"
+    full.write_text(
+        '#!/bin/sh\ncase "$*" in *--version*) exit 0;; esac\n'
+        "for last; do :; done\necho half > $last\necho No space left on device >&2\nexit 1\n"
+    )
+    full.chmod(0o755)
+    identity, said = elsewhere(tmp_path, CXX=str(full))
+    assert identity == "torch"
+    assert said.count("No space left on device") == 1
+    assert [one.name for one in (tmp_path / "longhaul").iterdir()] == ["lock"]
+
+
+def test_a_user_without_a_home_trains_with_torch(monkeypatch, caplog):
+    def homeless():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(library.Path, "home", homeless)
+    assert library.library.__wrapped__() is None
+    assert "home directory" in caplog.text or "no C++ compiler" in caplog.text
+
+
 def test_it_can_be_switched_off(tmp_path):
     identity, said = elsewhere(tmp_path, LONGHAUL_COMPILED_SCANS="0")
     assert identity == "torch"
@@ -183,7 +217,8 @@ def test_workers_that_start_together_compile_once(tmp_path):
         found = list(pool.map(lambda _: elsewhere(tmp_path, CXX=str(counting)), range(3)))
     assert len({identity for identity, _ in found}) == 1
     assert all(said == "" for _, said in found)
-    assert (tmp_path / "count").read_text() == "\n"
+    files = len(list(library.FOLDER.glob("*.cpp")))
+    assert (tmp_path / "count").read_text() == "\n" * (files + 1)
 
 
 @needs_compiler
