@@ -108,6 +108,9 @@ class Task(ABC):
     """The protocols of this task by name."""
     reads: ClassVar[Literal["every", "last"]] = "every"
     """Whether the readout is applied at every time step or at the last one only."""
+    same_everywhere: ClassVar[bool] = True
+    """Whether sizes and baseline at the default settings are the same on every machine that has
+    the data; not, for example, of a text that changes with the version of Python."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
