@@ -81,7 +81,9 @@ class Batch:
 
     @staticmethod
     def stack(batches: Sequence["Batch"]) -> "Batch":
-        """The batches of P trials as one pack's."""
+        """The batches of P trials as one pack's; that of a single one is not copied."""
+        if len(batches) == 1:
+            return Batch(batches[0].inputs.unsqueeze(1), batches[0].targets.unsqueeze(1))
         return Batch(
             torch.stack([batch.inputs for batch in batches], dim=1),
             torch.stack([batch.targets for batch in batches], dim=1),
