@@ -169,9 +169,9 @@ class Copying(SyntheticTask):
         }
         if self.protocol.layout.moving:
             place = rows["input"].index(_picture(MARKER))
-            cut = {0, *range(PATTERN + 3), *range(place - 2, place + 14), self.length - 1}
+            seen = {0, *range(PATTERN + 3), *range(place - 2, place + 14), self.length - 1}
             legend = f"({_picture(BLANK)} blank, {_picture(MARKER)} marker, … blanks"
-            return "\n".join([*aligned(rows, cut), f"{legend}; {self.length} steps)"])
+            return "\n".join([*aligned(rows, seen), f"{legend}; {self.length} steps)"])
         blanks = self.settings.delay + self.protocol.layout.extra_blanks
         shown = 6
         legend = f"{_picture(BLANK)} blank, {_picture(MARKER)} marker"
