@@ -7,9 +7,10 @@ CONSTRAINTS ?= infra/constraints/cpu.txt
 
 BIN := .venv/bin
 PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c $(CONSTRAINTS)
-# Those that measure; what they share, or start, is left out.
+# Those that measure; what they share, or start, or what needs a CUDA device, is left out.
 BENCHMARKS := $(filter-out \
-  $(patsubst %,benchmarks/%.py,machine process_times overhead_variants),$(wildcard benchmarks/*.py))
+  $(patsubst %,benchmarks/%.py,gpu machine plain_loop plain_search driver_costs process_times \
+  overhead_variants),$(wildcard benchmarks/*.py))
 
 .PHONY: help search test test-slow test-gpu test-browser check infra docs bench clean
 
