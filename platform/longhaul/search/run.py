@@ -16,7 +16,9 @@ from longhaul.ledger import (
     TrialState,
 )
 from longhaul.search.study import SpaceExhaustedError, Study
+from longhaul.spec.objectives import LOSS
 from longhaul.spec.search_spec import SearchSpec
+from longhaul_trainers.settings import dump
 
 OPEN = (TrialState.SUGGESTED, TrialState.RUNNING)
 INTERRUPTED = "interrupted"
@@ -72,6 +74,13 @@ class SearchRun:
     def remaining(self) -> int:
         """How many trials are still to be handed out."""
         return len(self._unfinished) + max(0, self.trials - self._next)
+
+    def opened(self) -> None:
+        """Writes that this run begins, and what the search minimises where that is not the loss."""
+        objective = self.spec.search.objective
+        more = {} if objective == LOSS else {"objective": dump(objective)}
+        resumed = bool(self.record.trials)
+        self._append(EventKind.OPENED, None, trials=self.trials, resumed=resumed, **more)
 
     def settle(self) -> None:
         """Ends the trials whose last decision was written down, but not their end."""

@@ -15,7 +15,7 @@ from torch.nn.functional import cross_entropy, one_hot
 from longhaul_trainers.counter import Words, integers
 from longhaul_trainers.errors import SettingError
 from longhaul_trainers.settings import Settings, setting
-from longhaul_trainers.tasks.base import IGNORED, Batch, Protocol
+from longhaul_trainers.tasks.base import IGNORED, WITH_ACCURACY, Batch, Better, Protocol
 from longhaul_trainers.tasks.copying_protocols import (
     BLANK,
     CODES,
@@ -142,6 +142,11 @@ class Copying(SyntheticTask):
             targets: (T, B).
         """
         return cross_entropy(outputs.flatten(0, 1), targets.flatten(), ignore_index=IGNORED)
+
+    @property
+    def better(self) -> Mapping[str, Better]:
+        """See `Task.better`."""
+        return WITH_ACCURACY
 
     def metrics(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
         """``accuracy``: share of the recalled symbols that the largest logit names."""
