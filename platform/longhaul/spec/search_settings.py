@@ -156,6 +156,12 @@ class SearchSettings(Settings):
     objective: Objective = component(
         OBJECTIVES, LOSS, help="what is minimised; a metric's name is short for that metric"
     )
+    seconds: float | None = setting(
+        None,
+        gt=0,
+        help="seconds after the first trial began in which others may begin; null: no limit. "
+        "Those that run are trained to their end, and the time of an interruption does not count",
+    )
     max_failed_trials: int = setting(
         8, ge=0, help="failed trials that end the search; diverged ones do not count"
     )
