@@ -2,7 +2,7 @@
 
 import math
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -30,6 +30,14 @@ def objective_of(record: "SearchRecord") -> "Objective":
     from longhaul.spec.objectives import recorded_objective
 
     return recorded_objective(record.objective)
+
+
+def selection(titles: Iterable[str]) -> str:
+    """How the best trials of searches are found, from the titles of their objectives."""
+    different = list(dict.fromkeys(titles))
+    if different in ([], ["validation loss"]):
+        return "lowest validation loss"
+    return f"best {', or, as the search says, '.join(different)}"
 
 
 def ranked(record: "SearchRecord") -> "list[TrialRecord]":
