@@ -64,10 +64,12 @@ def test_a_search_minimises_what_its_space_says(project, name):
         words = () if command == "list" else (name,)
         assert objective.text(best.value) in invoke(command, *words, *storage)
     assert objective.title in invoke("best", name, *storage)
-    assert objective.title in invoke("check", space)
+    assert objective.title in invoke("check", project.folder / space)
     report = project.folder / f"{name}.html"
     invoke("report", name, "--output", report, *storage)
     assert objective.title in report.read_text(encoding="utf-8")
+    if name != "steps-to-solve":
+        return
     # taken up again, it knows what it minimised
     again = project.run("resume", name, "--trials", "5", "--json")
     assert again.popen.returncode == 0, again.stderr
