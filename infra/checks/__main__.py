@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+import cluster
 import compose
 import images
 import machines
@@ -20,7 +21,7 @@ from check import Rule
 from tools import MissingToolError, find
 
 ROOT = Path(__file__).resolve().parents[2]
-MODULES = (images, compose, monitoring, machines, texts)
+MODULES = (images, compose, cluster, monitoring, machines, texts)
 RULES = [rule for module in MODULES for rule in module.RULES]
 # Not ours to check: what a user made, and what Python leaves.
 LEFT_OUT = (

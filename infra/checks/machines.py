@@ -9,7 +9,7 @@ import yaml
 from check import Rule
 from tools import problems, run
 
-EXPOSURE = 25
+EXPOSURE = 20
 """What `systemd-analyze security` may say at most, in tenths; 100 is a unit without protection."""
 INSTALLED = Path("/opt/longhaul")
 _ABSENT = re.compile(r"^\S+: Command (\S+) is not executable: No such file or directory$")

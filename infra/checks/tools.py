@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 HOW = {
+    "bash": "apt-get install bash",
     "check-jsonschema": "make infra",
     "hadolint": "make infra",
     "kubernetes-validate": "make infra",

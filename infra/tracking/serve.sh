@@ -36,7 +36,7 @@ serve() {
   needed PGDATABASE "the name of the database"
   local password config key address
   password="$(secret postgres_password "it holds the password of the database's user" | quoted)"
-  address="postgresql://$PGUSER:$password@$PGHOST:${PGPORT:-5432}/$PGDATABASE"
+  address="postgresql+psycopg2://$PGUSER:$password@$PGHOST:${PGPORT:-5432}/$PGDATABASE"
   MLFLOW_FLASK_SERVER_SECRET_KEY="$(secret mlflow_secret_key "it holds a long random text")"
   MLFLOW_AUTH_ADMIN_PASSWORD="$(secret mlflow_admin_password "it holds 12 characters or more")"
   if [[ "$MLFLOW_ARTIFACTS" == s3://* ]]; then

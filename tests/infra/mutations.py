@@ -61,6 +61,7 @@ MUTATIONS: dict[str, list[Mutation]] = {
         Mutation("values: 95x30", "values: 5x30"),
         Mutation("      - {eval_time: 30m, alertname: RayDiskFull}\n", "", True),
     ],
+    "infra/monitoring/ray_metrics.py": [Mutation("def asked(", "def asked", True)],
     "infra/monitoring/ray-metrics.txt": [
         Mutation("ray_actors\n", "", True),
         Mutation("ray_tasks\n", "ray tasks\n", True),
@@ -82,11 +83,14 @@ MUTATIONS: dict[str, list[Mutation]] = {
     ],
     "infra/systemd/longhaul-ray-worker.service": [Mutation("KillMode=", "KilMode=")],
     "infra/systemd/longhaul-mlflow.service": [
-        Mutation("ProtectSystem=strict\n", "ProtectSystem=no\nPrivateTmp=no\n"),
+        Mutation("CapabilityBoundingSet=\n", ""),
         Mutation("After=", "Afterwards="),
     ],
     "infra/systemd/longhaul-backup.service": [Mutation("Type=oneshot", "Type=once")],
     "infra/systemd/longhaul-backup.timer": [Mutation("03:10:00", "27:10:00")],
+    "infra/slurm/rehearsal.sh": [
+        Mutation('mount --bind "$work/hosts"', "mount --bind $work/hosts")
+    ],
     "infra/slurm/search.sbatch": [
         Mutation("#SBATCH --requeue\n", "", True),
         Mutation('cat "$JOB_FOLDER/status"', "cat $JOB_FOLDER/status"),
@@ -104,6 +108,54 @@ MUTATIONS: dict[str, list[Mutation]] = {
     ],
     "infra/backup/backup.py": [Mutation("import hashlib\n", "import hashlib,\n", True)],
     "infra/backup/restore.py": [Mutation('"""Restores a backup', 'X = """Restores', True)],
+    "infra/kubernetes/make-secrets.sh": [Mutation("type: Opaque", "typ: Opaque")],
+    "infra/kubernetes/base/kustomization.yaml": [
+        Mutation("  - network.yaml\n", "  - networks.yaml\n")
+    ],
+    "infra/kubernetes/base/namespace.yaml": [Mutation("kind: Namespace", "kind: Namespaces")],
+    "infra/kubernetes/base/storage.yaml": [Mutation("name: backup", "name: backups")],
+    "infra/kubernetes/base/redis.yaml": [
+        Mutation("runAsNonRoot: true", "runAsNonRoot: false"),
+        Mutation("port: 6379", 'port: "6379"'),
+    ],
+    "infra/kubernetes/base/raycluster.yaml": [
+        Mutation("mode: token", "mode: disabled"),
+        Mutation("maxReplicas: 16", "maximumReplicas: 16"),
+        Mutation('num-cpus: "0"', "num-cpus: 0"),
+        Mutation("image: longhaul:cpu", "images: longhaul:cpu"),
+    ],
+    "infra/kubernetes/base/postgres.yaml": [
+        Mutation("secretName: longhaul-mlflow", "secretName: longhaul-postgres")
+    ],
+    "infra/kubernetes/base/mlflow.yaml": [
+        Mutation("replicas: 2", "replicas: two"),
+        Mutation("configMapRef: {name: mlflow}", "configMapRef: {name: mlflows}"),
+    ],
+    "infra/kubernetes/base/backup.yaml": [
+        Mutation("schedule:", "schedules:"),
+        Mutation("claimName: backup", "claimName: backups"),
+    ],
+    "infra/kubernetes/base/network.yaml": [
+        Mutation("policyTypes: [Ingress, Egress]", "policyTypes: [Ingress]"),
+        Mutation("name: postgres}", "name: postgresql}"),
+    ],
+    "infra/kubernetes/overlays/cpu/kustomization.yaml": [
+        Mutation("workerGroupSpecs/0/maxReplicas", "workerGroupSpec/0/maxReplicas")
+    ],
+    "infra/kubernetes/overlays/gpu/kustomization.yaml": [
+        Mutation("path: workers.yaml", "path: worker.yaml")
+    ],
+    "infra/kubernetes/overlays/gpu/workers.yaml": [
+        Mutation("operator: Exists", "operators: Exists")
+    ],
+    "infra/kubernetes/overlays/spot/kustomization.yaml": [Mutation("../gpu", "../gpus")],
+    "infra/kubernetes/overlays/spot/workers.yaml": [Mutation("value: 25", 'value: "25"')],
+    "infra/kubernetes/search/kustomization.yaml": [Mutation("namespace: longhaul\n", "")],
+    "infra/kubernetes/search/rayjob.yaml": [
+        Mutation("entrypoint: longhaul search", "entrypoint: longhaul submit"),
+        Mutation("submissionMode: K8sJobMode", "submissionMode: K8SJobMode"),
+        Mutation("name: longhaul-ray,", "name: longhaul-token,"),
+    ],
     "infra/constraints/cpu.txt": [Mutation("torch==", "torch>=", True)],
     "infra/constraints/cluster.txt": [Mutation("boto3==", "ray==2.59.0\nboto3==", True)],
     "infra/checks/tools.txt": [Mutation("yamllint==1.38.0", "yamllint", True)],
