@@ -102,7 +102,9 @@ class Batch:
 
     @staticmethod
     def stack(batches: Sequence["Batch"]) -> "Batch":
-        """The batches of P trials as one pack's."""
+        """The batches of P trials as one pack's; that of a single one is not copied."""
+        if len(batches) == 1:
+            return Batch(batches[0].inputs.unsqueeze(1), batches[0].targets.unsqueeze(1))
         return Batch(
             torch.stack([batch.inputs for batch in batches], dim=1),
             torch.stack([batch.targets for batch in batches], dim=1),
@@ -129,6 +131,9 @@ class Task(ABC):
     """The protocols of this task by name."""
     reads: ClassVar[Literal["every", "last"]] = "every"
     """Whether the readout is applied at every time step or at the last one only."""
+    same_everywhere: ClassVar[bool] = True
+    """Whether sizes and baseline at the default settings are the same on every machine that has
+    the data; not, for example, of a text that changes with the version of Python."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings

@@ -110,6 +110,7 @@ class Characters(Task):
     settings_type = CharactersSettings
     protocols: ClassVar[Mapping[str, Protocol]] = PROTOCOLS
     reads = "every"
+    same_everywhere = False
     settings: CharactersSettings
 
     @property

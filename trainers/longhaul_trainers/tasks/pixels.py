@@ -24,6 +24,7 @@ from longhaul_trainers.tasks.pixel_noise import Noise
 from longhaul_trainers.tasks.pixel_permutations import PERMUTATIONS, PermutationName
 from longhaul_trainers.tasks.pixel_protocols import PROTOCOLS, PixelProtocol, ProtocolName
 from longhaul_trainers.tasks.pixel_sources import SOURCES, ImageSource, SourceName
+from longhaul_trainers.tasks.recycled import Recycled
 
 CLASSES = 10
 _SHADES = " .:-=+*#%@"
@@ -248,7 +249,7 @@ class Pixels(Task):
         else:
             ordered = ordered.transpose(0, 2, 1)
         shown = torch.from_numpy(np.ascontiguousarray(ordered))
-        inputs = torch.empty(self.length, size, self.input_size)
+        inputs = self._memory.empty(self.length, size, self.input_size)
         own = inputs[: len(shown)]
         own.copy_(shown).div_(self._scale)
         if self.settings.as_published and self.protocol.deviation != 1:
@@ -260,6 +261,10 @@ class Pixels(Task):
             else:
                 self._noise.fill(after, noise, step)
         return Batch(inputs, torch.from_numpy(labels.astype(np.int64)).unsqueeze(0))
+
+    @cached_property
+    def _memory(self) -> Recycled:
+        return Recycled()
 
     @cached_property
     def _noise(self) -> Noise:

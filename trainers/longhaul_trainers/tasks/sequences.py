@@ -125,6 +125,7 @@ class Sequences(NextFrameTask):
 
     settings_type = SequencesSettings
     protocols: ClassVar[Mapping[str, Protocol]] = PROTOCOLS
+    same_everywhere = False
     settings: SequencesSettings
 
     def __init__(self, settings: SequencesSettings) -> None:
