@@ -259,6 +259,17 @@ def test_loss_is_the_mean_over_the_sequences(task):
     assert outputs.grad.isfinite().all()
 
 
+def test_what_is_measured_has_a_direction_and_says_when_the_task_is_solved(task):
+    batch = task.training_batch(0, 0, 3)
+    outputs = torch.zeros(*batch.targets.shape[:2], task.output_size)
+    means = {"loss": task.loss(outputs, batch.targets), **task.metrics(outputs, batch.targets)}
+    assert set(task.summary(means)) == set(task.better)
+    assert set(task.better.values()) <= {"lower", "higher"}
+    assert task.solved.metric in {*task.better, "over_baseline"}
+    assert task.solved.bound > 0
+    assert task.solved.source
+
+
 def test_example_is_aligned_text(task):
     lines = task.example().splitlines()
     assert len(lines) >= 3

@@ -39,6 +39,27 @@ class Score:
     note: str = ""
 
 
+Better = Literal["lower", "higher"]
+
+WITH_ACCURACY: Mapping[str, Better] = {"loss": "lower", "accuracy": "higher"}
+"""`Task.better` of tasks that ask for classes."""
+
+
+@dataclass(frozen=True)
+class Solved:
+    """When a task counts as solved.
+
+    Attributes:
+        metric: one of `Task.better`, or ``over_baseline``, the loss divided by the baseline.
+        bound: what it must have come below, or above where higher is better.
+        source: who says so.
+    """
+
+    metric: str
+    bound: float
+    source: str
+
+
 @dataclass(frozen=True)
 class Protocol:
     """A named variant of a task exactly as one paper ran it.
@@ -146,6 +167,17 @@ class Task(ABC):
     def baseline_metrics(self) -> dict[str, float]:
         """What a trivial predictor reaches on the test set, by names of `metrics`."""
         return {}
+
+    @property
+    def better(self) -> Mapping[str, Better]:
+        """Which way each number that `summary` gives is better, by its name."""
+        return {"loss": "lower"}
+
+    @property
+    def solved(self) -> Solved:
+        """When the task counts as solved, unless a search says otherwise."""
+        source = "no paper gives a number; a tenth of the trivial baseline"
+        return Solved("over_baseline", 0.1, source)
 
     @property
     def training_size(self) -> int | None:

@@ -16,7 +16,7 @@ from longhaul_trainers.counter import Words, integers
 from longhaul_trainers.errors import SettingError
 from longhaul_trainers.readout import mean_cross_entropy
 from longhaul_trainers.settings import Settings, setting
-from longhaul_trainers.tasks.base import IGNORED, Batch, Protocol
+from longhaul_trainers.tasks.base import IGNORED, WITH_ACCURACY, Batch, Better, Protocol
 from longhaul_trainers.tasks.copying_protocols import (
     BLANK,
     CODES,
@@ -151,6 +151,11 @@ class Copying(SyntheticTask):
             targets: (T, B).
         """
         return mean_cross_entropy(outputs.flatten(0, 1), targets.flatten(), IGNORED)
+
+    @property
+    def better(self) -> Mapping[str, Better]:
+        """See `Task.better`."""
+        return WITH_ACCURACY
 
     def metrics(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
         """``accuracy``: share of the recalled symbols that the largest logit names."""

@@ -18,7 +18,7 @@ from longhaul_trainers.counter import Stream
 from longhaul_trainers.data.store import open_data
 from longhaul_trainers.errors import SettingError
 from longhaul_trainers.settings import Settings, setting
-from longhaul_trainers.tasks.base import Batch, Protocol, Split, Task
+from longhaul_trainers.tasks.base import WITH_ACCURACY, Batch, Better, Protocol, Split, Task
 from longhaul_trainers.tasks.epochs import EpochOrder, permutation
 from longhaul_trainers.tasks.pixel_noise import Noise
 from longhaul_trainers.tasks.pixel_permutations import PERMUTATIONS, PermutationName
@@ -207,6 +207,11 @@ class Pixels(Task):
             targets: (1, B).
         """
         return cross_entropy(outputs.flatten(0, 1), targets.flatten())
+
+    @property
+    def better(self) -> Mapping[str, Better]:
+        """See `Task.better`."""
+        return WITH_ACCURACY
 
     def metrics(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
         """``accuracy``: share of the images whose class has the largest logit."""
