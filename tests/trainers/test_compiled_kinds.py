@@ -1,5 +1,8 @@
 """The compiled scans against those written with torch, in odd sizes and on several threads."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
 
@@ -38,7 +41,9 @@ def drawn(*shape, dtype, seed=0):
     return torch.randn(*shape, generator=generator, dtype=torch.float64).to(dtype)
 
 
-def case(name, shape, dtype):
+def case(
+    name: str, shape: tuple[int, int, int, int], dtype: torch.dtype
+) -> tuple[Callable[..., Any], list[torch.Tensor]]:
     """The scan and the tensors that it takes."""
     T, P, B, H = shape
     z, h = drawn(T, P, B, H, dtype=dtype), drawn(P, B, H, dtype=dtype)
