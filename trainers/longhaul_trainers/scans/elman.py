@@ -28,6 +28,8 @@ from longhaul_trainers.nonlinearities import Nonlinearity, Pullback
 from longhaul_trainers.precision import Precision, factor
 from longhaul_trainers.scans.inputs import weight_gradient
 from longhaul_trainers.scans.native.elman import compiled_elman
+from longhaul_trainers.scans.native.rounded_elman import compiled_rounded_elman
+from longhaul_trainers.scans.rounded_elman import rounded_elman_scan
 
 
 def elman_scan(
@@ -49,6 +51,10 @@ def elman_scan(
     Returns:
         Shape (T, P, B, H), a view: copy before changing it in place.
     """
+    if precision == "bfloat16":
+        compiled = compiled_rounded_elman(phi, inputs)
+        if compiled is not None:
+            return rounded_elman_scan(compiled, recurrent, inputs, initial, phi)
     scanned: Tensor = _ElmanScan.apply(  # type: ignore[no-untyped-call]
         phi, precision, recurrent, inputs, initial, *phi.parameters()
     )

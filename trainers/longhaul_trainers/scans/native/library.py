@@ -57,7 +57,19 @@ def library() -> ctypes.CDLL | None:
 @cache
 def identity() -> str:
     """What decides the bits of the scans in use; ``torch`` for those written with torch."""
-    return "torch" if library() is None else _key(_compiler())
+    if library() is None:
+        return "torch"
+    return f"{_key(_compiler())}-tiles" if has_tiles() else _key(_compiler())
+
+
+@cache
+def has_tiles() -> bool:
+    """Whether the compiled scans multiply bfloat16 numbers in the processor's tile registers.
+
+    The system may refuse them to a program, whose sums then have another order.
+    """
+    loaded = library()
+    return loaded is not None and bool(loaded.longhaul_has_tiles())
 
 
 def _compiled() -> Path:
