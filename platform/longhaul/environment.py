@@ -39,7 +39,8 @@ def capture(device: str, threads: int) -> dict[str, Any]:
     # imported here: 2 s
     import torch
 
-    from longhaul_trainers.scans.native.library import identity
+    from longhaul_trainers.scans.fused import library as fused
+    from longhaul_trainers.scans.native import library as native
 
     environment = {
         "versions": _versions(),
@@ -49,7 +50,7 @@ def capture(device: str, threads: int) -> dict[str, Any]:
         "threads": threads,
         "flags": {name: os.environ[name] for name in _VARIABLES if name in os.environ},
         "trainers_sha256": _trainers_sha256(),
-        "scans": identity(),
+        "scans": (native if device == "cpu" else fused).identity(),
         "system": platform.platform(),
         "libraries": _libraries(),
     }

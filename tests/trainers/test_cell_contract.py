@@ -226,6 +226,19 @@ def test_carried_state_splits_a_sequence(name, case):
         torch.testing.assert_close(one, other)
 
 
+@every_case
+def test_the_initial_state_is_what_a_cell_begins_with(name, case):
+    x = inputs_of(3)
+    found = []
+    for given in (False, True):
+        cell = shaken(build(name, case, range(3)))
+        outputs, end = cell(x, cell.initial_state(x) if given else None)
+        outputs.square().sum().backward()
+        found.append([outputs, *end, *[one.grad for one in cell.parameters()]])
+    for one, other in zip(*found, strict=True):
+        assert (one is None and other is None) or torch.equal(one, other)
+
+
 def by_state(cell, x):
     """Gradients by the state that is carried in the middle of a sequence."""
     _, state = cell(x[:2])

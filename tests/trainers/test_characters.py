@@ -1,5 +1,6 @@
 """Language models of characters against the text itself, and lanes against the whole."""
 
+import hashlib
 import math
 from pydoc_data.topics import topics
 
@@ -10,11 +11,11 @@ import torch
 from longhaul_trainers.data.known import DATA_SETS
 from longhaul_trainers.data.store import open_data
 from longhaul_trainers.data.texts import PTB, pydoc_name, read_three
-from longhaul_trainers.errors import MissingDataError, SettingError, UnusableDataError
+from longhaul_trainers.errors import MissingDataError, UnusableDataError
 from longhaul_trainers.settings import dump, parse
+from longhaul_trainers.tasks import base
 from longhaul_trainers.tasks.base import IGNORED
 from longhaul_trainers.tasks.characters import Characters, CharactersSettings
-from longhaul_trainers.training.settings import TrialConfig
 
 TEXT = "".join(topics[name] for name in sorted(topics))
 CUTS = [int(0.9 * len(TEXT)), int(0.95 * len(TEXT))]
@@ -182,11 +183,36 @@ def test_lanes_of_an_evaluation_set_are_whole():
         assert inputs(task, batch, b) == PARTS["validation"][lane * b : lane * (b + 1) - 1]
 
 
-def test_training_refuses_to_name_a_protocol_whose_state_it_would_drop():
-    trial = {"task": {"name": "characters", "protocol": "kerg-2019"}, "cell": "gru"}
-    with pytest.raises(SettingError, match="carries the state over") as caught:
-        TrialConfig.parse(trial)
-    assert caught.value.path == "task.protocol"
+@pytest.mark.parametrize("steps", [1, 7, 10**9])
+@pytest.mark.parametrize("protocol", ["kerg-2019", "windows"])
+def test_the_pieces_of_an_evaluation_set_make_it_up(protocol, steps):
+    task = characters(protocol)
+    whole = task.evaluation_set("test", 6)
+    pieces = list(task.evaluation_pieces("test", 6, steps))
+    assert torch.equal(torch.cat([piece.inputs for piece in pieces]), whole.inputs)
+    assert torch.equal(torch.cat([piece.targets for piece in pieces]), whole.targets)
+    assert {len(piece.targets) for piece in pieces[:-1]} <= {steps}
+
+
+def test_a_long_set_hashes_as_if_it_were_in_memory(monkeypatch):
+    task = characters("kerg-2019")
+    found = []
+    for steps in (5, 10**9):
+        monkeypatch.setattr(base, "_HASHED_STEPS", steps)
+        found.append(task.evaluation_hash("validation", 10))
+    whole = task.evaluation_set("validation", 10)
+    digest = hashlib.sha256()
+    for numbers, kind in ((whole.inputs, "<f4"), (whole.targets, "<i8")):
+        digest.update(f"{kind}{tuple(numbers.shape)}".encode())
+        digest.update(numbers.numpy().astype(kind).tobytes())
+    assert found == [digest.hexdigest()] * 2
+
+
+def test_a_text_too_short_for_the_lanes_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("LONGHAUL_DATA", str(tmp_path))
+    (tmp_path / "short.txt").write_text("abcd" * 90, encoding="utf-8")
+    with pytest.raises(UnusableDataError, match="10 lanes of its test part"):
+        characters("kerg-2019", text="short.txt").evaluation_set("test", 10)
 
 
 @pytest.mark.parametrize("most", [20, 33, 34])

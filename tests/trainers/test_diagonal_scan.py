@@ -3,8 +3,18 @@ import torch
 
 from longhaul_trainers.catalogue import NONLINEARITIES
 from longhaul_trainers.scans.diagonal import diagonal_scan
+from longhaul_trainers.scans.native import diagonal, library
 
 T, B, H = 6, 3, 4
+
+
+@pytest.fixture(autouse=True, params=["compiled", "torch"])
+def _scans(request, monkeypatch):
+    """Runs a test with the compiled scan, and with the one written with torch."""
+    if request.param == "compiled" and library.library() is None:
+        pytest.skip("no C++ compiler here")
+    if request.param == "torch":
+        monkeypatch.setattr(diagonal, "serves", lambda states: False)
 
 
 def nonlinearity(name, slots, hidden_size=H, dtype=torch.float64):

@@ -6,11 +6,26 @@ import torch
 from longhaul_trainers.cells.gru import GRU, GRUSettings
 from longhaul_trainers.cells.lstm import LSTM, LSTMSettings
 from longhaul_trainers.errors import SettingError
+from longhaul_trainers.scans import gru, lstm
 from longhaul_trainers.scans.gru import gru_scan
 from longhaul_trainers.scans.lstm import lstm_scan
+from longhaul_trainers.scans.native import library
 from longhaul_trainers.settings import parse
 
 T, P, B, I, H = 7, 3, 4, 5, 6  # noqa: E741
+
+
+@pytest.fixture(params=["compiled", "torch"])
+def _scans(request, monkeypatch):
+    """Runs a test with the compiled scans, and with those written with torch."""
+    if request.param == "compiled" and library.library() is None:
+        pytest.skip("no C++ compiler here")
+    if request.param == "torch":
+        for module in (gru, lstm):
+            monkeypatch.setattr(module, "serves", lambda states: False)
+
+
+both = pytest.mark.usefixtures("_scans")
 
 
 def generators(pack=P):
@@ -45,6 +60,7 @@ def reference(cell, p):
     return theirs
 
 
+@both
 @pytest.mark.parametrize("kind", [LSTM, GRU])
 @pytest.mark.parametrize("carried", [False, True])
 def test_equals_the_library_cell(kind, carried):
@@ -84,6 +100,7 @@ def test_equals_the_library_cell(kind, carried):
                 torch.testing.assert_close(one.grad[p : p + 1], other.grad)
 
 
+@both
 def test_gradcheck():
     wide = [normal(2, 12, 3), normal(3, 2, 2, 12), normal(2, 2, 3), normal(2, 2, 3)]
     assert torch.autograd.gradcheck(lstm_scan, [leaf.requires_grad_() for leaf in wide])
@@ -91,6 +108,7 @@ def test_gradcheck():
     assert torch.autograd.gradcheck(gru_scan, [leaf.requires_grad_() for leaf in wide])
 
 
+@both
 @pytest.mark.parametrize("kind", [LSTM, GRU])
 @pytest.mark.parametrize("shape", [(9, 20, 10, 64), (5, 3, 1, 7), (1, 3, 4, 5), (4, 1, 3, 33)])
 def test_a_slot_has_the_same_bits_alone_and_in_a_pack(kind, shape):

@@ -2,9 +2,13 @@ import pytest
 import torch
 
 from longhaul_trainers.scans.linear import complex_matrices, linear_scan, pair_scan
+from longhaul_trainers.scans.native import library
 
 P, B, N = 2, 3, 5
-orders = pytest.mark.parametrize("order", ["loop", "tree"])
+compiled = pytest.param(
+    "compiled", marks=pytest.mark.skipif(library.library() is None, reason="no C++ compiler here")
+)
+orders = pytest.mark.parametrize("order", [compiled, "loop", "tree"])
 lengths = pytest.mark.parametrize("steps", [1, 2, 7, 1024])
 
 
@@ -91,13 +95,14 @@ def test_carried_state_splits_a_sequence(kind, order):
 
 @pytest.mark.parametrize("sizes", [(37, 5, 13), (70, 40, 64)])
 @every_kind
-def test_a_slot_has_the_same_bits_alone_and_in_a_pack(kind, sizes, monkeypatch):
+@orders
+def test_a_slot_has_the_same_bits_alone_and_in_a_pack(kind, sizes, order, monkeypatch):
     steps, batch, size = sizes
     for name, value in (("P", 3), ("B", batch), ("N", size)):
         monkeypatch.setitem(globals(), name, value)
     scan, *tensors = case(kind, steps)
     together = [one.clone().requires_grad_() for one in tensors]
-    hidden = scan(*together)
+    hidden = scan(*together, order)
     hidden.square().sum().backward()
     leading = [1 if one.dim() > 3 and one.shape[0] == steps else 0 for one in tensors]
     for p in range(3):
@@ -105,7 +110,7 @@ def test_a_slot_has_the_same_bits_alone_and_in_a_pack(kind, sizes, monkeypatch):
             one.narrow(axis, p, 1).clone().requires_grad_()
             for one, axis in zip(tensors, leading, strict=True)
         ]
-        alone = scan(*mine)
+        alone = scan(*mine, order)
         alone.square().sum().backward()
         assert torch.equal(alone[:, 0], hidden[:, p])
         for one, other, axis in zip(mine, together, leading, strict=True):
@@ -120,3 +125,18 @@ def test_nan_in_one_slot_stays_there(order):
     dirty = linear_scan(a, b, h, order)
     assert torch.equal(clean[:, 0], dirty[:, 0])
     assert dirty[2:, 1].isnan().all()
+
+
+@pytest.mark.skipif(library.library() is None, reason="no C++ compiler here")
+def test_coefficients_that_differ_from_row_to_row_alone():
+    """One coefficient a row and unit, the same at every step; and the other way round."""
+    b, h = drawn(7, P, B, N, dtype=torch.float64), drawn(P, B, N, dtype=torch.float64)
+    for shape in ((1, P, B, N), (7, P, 1, N)):
+        a = drawn(*shape, seed=1, dtype=torch.float64).tanh()
+        found = []
+        for order in ("auto", "loop"):
+            leaves = [one.clone().requires_grad_() for one in (a, b, h)]
+            hidden = linear_scan(*leaves, order)
+            found.append([hidden, *torch.autograd.grad(hidden.square().sum(), leaves)])
+        for one, other in zip(*found, strict=True):
+            torch.testing.assert_close(one, other)

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from longhaul_trainers.scans import cornn, lem
+from longhaul_trainers.scans import cornn, lem, unicornn
 from longhaul_trainers.scans.cornn import cornn_scan
 from longhaul_trainers.scans.lem import lem_scan
 from longhaul_trainers.scans.native import library
@@ -112,7 +112,7 @@ class UnICORNN:
 
 every_scan = pytest.mark.parametrize(
     ("kind", "compiled"),
-    [(CoRNN, False), (CoRNN, True), (LEM, False), (LEM, True), (UnICORNN, False)],
+    [(CoRNN, False), (CoRNN, True), (LEM, False), (LEM, True), (UnICORNN, False), (UnICORNN, True)],
 )
 
 
@@ -123,7 +123,7 @@ def choose(request, monkeypatch):
         if library.library() is None:
             pytest.skip("no C++ compiler here")
     else:
-        for module in (cornn, lem):
+        for module in (cornn, lem, unicornn):
             monkeypatch.setattr(module, "serves", lambda states: False)
 
 
@@ -214,7 +214,7 @@ def test_nan_in_one_slot_leaves_the_neighbours_alone(kind, compiled):
 
 
 @pytest.mark.parametrize("compiled", [True])
-@pytest.mark.parametrize("kind", [CoRNN, LEM])
+@pytest.mark.parametrize("kind", [CoRNN, LEM, UnICORNN])
 @pytest.mark.parametrize(("dtype", "rtol"), [(torch.float64, 1e-11), (torch.float32, 1e-4)])
 def test_compiled_equals_what_is_written_with_torch(kind, compiled, dtype, rtol, monkeypatch):
     def run():
@@ -224,7 +224,7 @@ def test_compiled_equals_what_is_written_with_torch(kind, compiled, dtype, rtol,
         return outputs, last, *torch.autograd.grad([outputs, last], leaves, by)
 
     ours = run()
-    for module in (cornn, lem):
+    for module in (cornn, lem, unicornn):
         monkeypatch.setattr(module, "serves", lambda states: False)
     plain = run()
     assert not torch.equal(ours[0], plain[0])

@@ -24,6 +24,11 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "longhaul.cli.reproduce:reproduce_command",
         "Train a recorded trial again and compare every value.",
     ),
+    "compare": ("longhaul.cli.compare:compare_command", "Compare the searches of a suite."),
+    "replay": (
+        "longhaul.cli.replay:replay_command",
+        "Check every recorded suggestion and decision again.",
+    ),
     "ui": ("longhaul.cli.ui:ui_command", "Show the searches in a browser, with MLflow."),
     "sync": ("longhaul.cli.sync:sync_command", "Deliver to MLflow what it lacks."),
     "check": ("longhaul.cli.check:check", "Check a space and show what a search amounts to."),

@@ -17,7 +17,6 @@ from longhaul.ledger import EventKind, Ledger, SearchRecord
 from longhaul.search.fleet import Fleet, plan
 from longhaul.search.run import INTERRUPTED, SearchRun
 from longhaul.search.seats import Seats
-from longhaul.spec.search_settings import ASHASettings
 from longhaul.spec.search_spec import SearchSpec
 from longhaul.tracking import Lag, TrackingProcess
 
@@ -252,26 +251,22 @@ def _tuner(spec: SearchSpec, run: SearchRun, fence: int, fleet: Fleet, scratch: 
     # imported here: 3 s
     from ray import tune
 
-    from longhaul.search.scheduler import LedgerASHA, NoStopping
+    from longhaul.search.scheduler import build_scheduler
     from longhaul.search.searcher import LedgerSearcher, StartedTrials, StopRequested
     from longhaul.search.trainable import Assignment, CellTrial
 
-    rungs = spec.rungs()
     assignment = Assignment(
         ledger=run.ledger,
         fence=fence,
-        rungs=tuple(rungs),
+        rungs=tuple(spec.rungs()),
         checkpoint_every_s=spec.search.checkpoint_every_s,
         threads=_threads(spec),
         device=_device(spec),
         hosts=fleet.start(),
     )
     seats = Seats(fleet.hosts, fleet.slots) if fleet.hosts else None
-    scheduler: LedgerASHA | NoStopping = NoStopping(run)
-    settings = spec.search.scheduler
-    if isinstance(settings, ASHASettings) and len(rungs) > 1:
-        scheduler = LedgerASHA(run, rungs, settings.reduction_factor)
-        scheduler.refill(run.reports())
+    scheduler = build_scheduler(spec, run)
+    scheduler.refill(run.reports())
     trainable = tune.with_resources(
         tune.with_parameters(CellTrial, assignment=assignment),
         fleet.trial_resources,

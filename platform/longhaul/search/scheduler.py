@@ -7,6 +7,9 @@ from typing import Any, Protocol
 
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 
+from longhaul.spec.search_settings import ASHASettings
+from longhaul.spec.search_spec import SearchSpec
+
 
 class Decisions(Protocol):
     """Who writes a decision down, before Tune carries it out."""
@@ -99,6 +102,12 @@ class NoStopping(FIFOScheduler):
         super().__init__()  # type: ignore[no-untyped-call]
         self._decisions = decisions
 
+    def refill(self, reports: Mapping[int, Sequence[tuple[int, float]]]) -> None:
+        """Nothing: it compares no trials."""
+
+    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
+        """Nothing, for the same reason."""
+
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Continues, unless the value is not finite."""
         if self._decisions.heard(trial.trial_id, result):
@@ -113,6 +122,19 @@ class NoStopping(FIFOScheduler):
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
+
+
+def build_scheduler(spec: SearchSpec, decisions: Decisions) -> LedgerASHA | NoStopping:
+    """The scheduler that a search asks for.
+
+    Args:
+        spec: its scheduler and its rungs count.
+        decisions: hears every decision.
+    """
+    settings, rungs = spec.search.scheduler, spec.rungs()
+    if isinstance(settings, ASHASettings) and len(rungs) > 1:
+        return LedgerASHA(decisions, rungs, settings.reduction_factor)
+    return NoStopping(decisions)
 
 
 def _error_text(trial: Any) -> str:

@@ -108,8 +108,11 @@ class AntisymmetricRNN(Cell):
             return super().precisions(settings)  # stepwise
         return PRECISIONS
 
+    def initial_state(self, inputs: Tensor) -> State:
+        return self.zero_state(inputs, self.hidden_size)
+
     def forward(self, inputs: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        state = self.zero_state(inputs, self.hidden_size) if state is None else state
+        state = self.initial_state(inputs) if state is None else state
         products = hoisted_input_product(inputs, self.input_weight, self.bias)
         W = self.recurrent.matrix()
         if self.gated:

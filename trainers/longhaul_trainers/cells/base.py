@@ -107,6 +107,17 @@ class Cell(nn.Module, ABC):
         """What ``training.precision`` may be, float32 first: what its scan is written for."""
         return ("float32",)
 
+    def initial_state(self, inputs: Tensor) -> State:
+        """The cell's own initial state, with its gradient where it is learnt.
+
+        A cell needs it where a task carries the state on from batch to batch, for there the slots
+        of a pack start over at different steps.
+
+        Args:
+            inputs: of which size of the batch, type and device matter.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not say what state it begins with")
+
     @abstractmethod
     def forward(self, inputs: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """Runs the cell over time.

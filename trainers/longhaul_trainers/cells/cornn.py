@@ -128,9 +128,11 @@ stable architecture for learning long time dependencies},
         size = settings.hidden_size
         return size * (input_size + 2 * size + 1)
 
+    def initial_state(self, inputs: Tensor) -> State:
+        return self.zero_state(inputs, self.hidden_size, self.hidden_size)
+
     def forward(self, inputs: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        if state is None:
-            state = self.zero_state(inputs, self.hidden_size, self.hidden_size)
+        state = self.initial_state(inputs) if state is None else state
         position, velocity = state
         # With implicit damping the whole new velocity is divided by 1 + dt * epsilon.
         damped = self.dt * self.epsilon

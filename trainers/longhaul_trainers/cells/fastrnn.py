@@ -135,8 +135,11 @@ class FastRNN(LowRankCell):
     def precisions(cls, settings: CellSettings) -> tuple[Precision, ...]:
         return PRECISIONS
 
+    def initial_state(self, inputs: Tensor) -> State:
+        return self.zero_state(inputs, self.hidden_size)
+
     def forward(self, inputs: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        (initial,) = self.zero_state(inputs, self.hidden_size) if state is None else state
+        (initial,) = self.initial_state(inputs) if state is None else state
         hidden = leaky_scan(
             self.recurrent_weight(),
             hoisted_input_product(inputs, self.input_weight(), self.bias),
@@ -194,8 +197,11 @@ class FastGRNN(LowRankCell):
         self.zeta = nn.Parameter(slot_vector(slots, lambda slot: slot.zeta_init)[:, None])
         self.nu = nn.Parameter(slot_vector(slots, lambda slot: slot.nu_init)[:, None])
 
+    def initial_state(self, inputs: Tensor) -> State:
+        return self.zero_state(inputs, self.hidden_size)
+
     def forward(self, inputs: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        state = self.zero_state(inputs, self.hidden_size) if state is None else state
+        state = self.initial_state(inputs) if state is None else state
         products = hoisted_input_product(inputs, self.input_weight())
         parameters = (
             self.recurrent_weight().mT,

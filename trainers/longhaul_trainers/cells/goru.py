@@ -150,9 +150,12 @@ Solja{\\v{c}}i{\\'c}, Marin and Bengio, Yoshua},
         free = size * (2 * size + 3 * input_size + 3)
         return matrix_type.parameter_count(size, own) + free
 
+    def initial_state(self, inputs: Tensor) -> State:
+        return self.zero_state(inputs, self.hidden_size)
+
     def forward(self, inputs: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         size = self.hidden_size
-        state = self.zero_state(inputs, size) if state is None else state
+        state = self.initial_state(inputs) if state is None else state
         products = hoisted_input_product(inputs, self.input_weight)
         recurrent = torch.cat([self.gate_weight, self.recurrent.matrix()], 1).mT.contiguous()
         gate_bias, threshold = self.bias.split([2 * size, size], -1)

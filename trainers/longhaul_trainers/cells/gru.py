@@ -98,11 +98,11 @@ Dzmitry and Bougares, Fethi and Schwenk, Holger and Bengio, Yoshua},
     def precisions(cls, settings: CellSettings) -> tuple[Precision, ...]:
         return PRECISIONS
 
+    def initial_state(self, inputs: Tensor) -> State:
+        return self.zero_state(inputs, self.hidden_size)
+
     def forward(self, inputs: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        if state is None:
-            initial = inputs.new_zeros(self.pack_size, inputs.shape[2], self.hidden_size)
-        else:
-            (initial,) = state
+        (initial,) = self.initial_state(inputs) if state is None else state
         products = hoisted_input_product(inputs, self.input_weight, self.bias)
         hidden = gru_scan(
             self.recurrent_weight, self.candidate_bias, products, initial, self.precision

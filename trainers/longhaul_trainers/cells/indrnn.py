@@ -109,8 +109,11 @@ class IndRNNLayer(Layer[IndRNNSettings]):
         nonlinearity: type[Nonlinearity] = NONLINEARITIES.get(settings.nonlinearity.name)
         return size * (input_size + 2) + nonlinearity.parameter_count(size)
 
+    def initial_state(self, inputs: Tensor) -> State:
+        return self.zero_state(inputs, self.hidden_size)
+
     def forward(self, inputs: Tensor, state: State | None) -> tuple[Tensor, State]:
-        (initial,) = self.zero_state(inputs, self.hidden_size) if state is None else state
+        (initial,) = self.initial_state(inputs) if state is None else state
         products = hoisted_input_product(inputs, self.input_weight, self.bias)
         hidden = diagonal_scan(self.recurrent_weight, products, initial, self.nonlinearity)
         return hidden, (hidden[-1],)

@@ -98,9 +98,11 @@ Michael W.},
         size = settings.hidden_size
         return 4 * size * (input_size + size + 2)
 
+    def initial_state(self, inputs: Tensor) -> State:
+        return self.zero_state(inputs, self.hidden_size, self.hidden_size)
+
     def forward(self, inputs: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        if state is None:
-            state = self.zero_state(inputs, self.hidden_size, self.hidden_size)
+        state = self.initial_state(inputs) if state is None else state
         y, z = state
         bias = self.input_bias + self.recurrent_bias
         products = hoisted_input_product(inputs, self.input_weight, bias)

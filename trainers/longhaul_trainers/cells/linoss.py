@@ -82,11 +82,11 @@ class LinOSSLayer(Layer[LinOSSSettings]):
         weights = 2 * settings.states * (input_size + settings.hidden_size)
         return 2 * settings.states + weights + Feedthrough.parameter_count(input_size, settings)
 
+    def initial_state(self, inputs: Tensor) -> State:
+        return (inputs.new_zeros(self.pack_size, inputs.shape[2], 2, 2 * self.state_size),)
+
     def forward(self, inputs: Tensor, state: State | None) -> tuple[Tensor, State]:
-        if state is None:
-            initial = inputs.new_zeros(self.pack_size, inputs.shape[2], 2, 2 * self.state_size)
-        else:
-            (initial,) = state
+        (initial,) = self.initial_state(inputs) if state is None else state
         products = hoisted_input_product(inputs, self.input_weight).transpose(0, 1)
         matrices, forces = slotwise(self._forced, (self.frequency, self.step, products))
         hidden = pair_scan(matrices, forces.transpose(0, 1), initial)

@@ -141,8 +141,11 @@ and Mahoney, Michael W.},
             return super().precisions(settings)
         return PRECISIONS
 
+    def initial_state(self, inputs: Tensor) -> State:
+        return self.zero_state(inputs, self.hidden_size)
+
     def forward(self, inputs: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        state = self.zero_state(inputs, self.hidden_size) if state is None else state
+        state = self.initial_state(inputs) if state is None else state
         products = hoisted_input_product(inputs, self.input_weight, self.bias)
         W, A = self.recurrent.matrix(), self.alpha[:, None, None] * self.linear.matrix()
         epsilon = self.epsilon[:, None, None]

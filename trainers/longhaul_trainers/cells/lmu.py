@@ -133,10 +133,12 @@ class LMU(Cell):
         size = settings.hidden_size
         return (size + 1) * (input_size + size + settings.memory_order)
 
+    def initial_state(self, inputs: Tensor) -> State:
+        sizes = (self.hidden_size, self.order, 1)
+        return self.zero_state(inputs, *sizes[: 2 + self.scaled])
+
     def forward(self, inputs: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        if state is None:
-            sizes = (self.hidden_size, self.order, 1)
-            state = self.zero_state(inputs, *sizes[: 2 + self.scaled])
+        state = self.initial_state(inputs) if state is None else state
         weights = torch.cat([self.encoder, self.kernel], 1)
         from_inputs, from_state = weights.split([self.input_size, self.hidden_size + self.order], 2)
         products = hoisted_input_product(inputs, from_inputs)

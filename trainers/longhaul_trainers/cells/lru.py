@@ -87,11 +87,11 @@ class LRULayer(Layer[LRUSettings]):
         weights = 2 * settings.states * (input_size + settings.hidden_size)
         return 3 * settings.states + weights + Feedthrough.parameter_count(input_size, settings)
 
+    def initial_state(self, inputs: Tensor) -> State:
+        return (inputs.new_zeros(self.pack_size, inputs.shape[2], 2, self.state_size),)
+
     def forward(self, inputs: Tensor, state: State | None) -> tuple[Tensor, State]:
-        if state is None:
-            initial = inputs.new_zeros(self.pack_size, inputs.shape[2], 2, self.state_size)
-        else:
-            (initial,) = state
+        (initial,) = self.initial_state(inputs) if state is None else state
         given = (self.nu, self.theta, self.gamma, self.input_weight)
         eigenvalues, weights = slotwise(_coefficients, given)
         products = hoisted_input_product(inputs, weights).unflatten(-1, (2, -1))

@@ -123,10 +123,11 @@ class LSTM(Cell):
     def precisions(cls, settings: CellSettings) -> tuple[Precision, ...]:
         return PRECISIONS
 
+    def initial_state(self, inputs: Tensor) -> State:
+        return self.zero_state(inputs, self.hidden_size, self.hidden_size)
+
     def forward(self, inputs: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        if state is None:
-            zeros = inputs.new_zeros(self.pack_size, inputs.shape[2], self.hidden_size)
-            state = (zeros, zeros)
+        state = self.initial_state(inputs) if state is None else state
         products = hoisted_input_product(inputs, self.input_weight, self.bias)
         h, c = state
         hidden, cell = lstm_scan(self.recurrent_weight, products, h, c, self.precision)

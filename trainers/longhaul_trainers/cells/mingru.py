@@ -92,9 +92,12 @@ class MinimalLayer(Layer[M]):
     def coefficients(products: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """The weights of the state before and of the candidate, from the gates' products."""
 
+    def initial_state(self, inputs: Tensor) -> State:
+        return self.zero_state(inputs, self.state_size)
+
     def forward(self, inputs: Tensor, state: State | None) -> tuple[Tensor, State]:
         # A carried state is a value of h: it enters the recurrence as it is, never through g.
-        (initial,) = self.zero_state(inputs, self.state_size) if state is None else state
+        (initial,) = self.initial_state(inputs) if state is None else state
         products = hoisted_input_product(inputs, self.input_weight, self.bias)
         keep, new = slotwise(self._terms, (products.transpose(0, 1),))
         hidden = linear_scan(keep.transpose(0, 1), new.transpose(0, 1), initial)

@@ -122,13 +122,16 @@ Solja{\\v{c}}i{\\'c}, Marin},
         kernels = 1 + settings.update_gate
         return size * input_size + kernels * size * (size + input_size + 1)
 
-    def forward(self, inputs: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+    def initial_state(self, inputs: Tensor) -> State:
         size = self.hidden_size
-        if state is None:
-            state = self.zero_state(inputs, size)
-            if self.associative:
-                identity = torch.eye(size, dtype=inputs.dtype, device=inputs.device)
-                state = (*state, identity.expand(*state[0].shape[:2], size, size))
+        (h,) = self.zero_state(inputs, size)
+        if not self.associative:
+            return (h,)
+        identity = torch.eye(size, dtype=inputs.dtype, device=inputs.device)
+        return h, identity.expand(*h.shape[:2], size, size)
+
+    def forward(self, inputs: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        state = self.initial_state(inputs) if state is None else state
         products = hoisted_input_product(inputs, self.input_weight)
         given = (self.recurrent_weight.mT.contiguous(), self.bias.unsqueeze(1))
         return stepwise_scan(partial(_step, self.eta), given, products, state)

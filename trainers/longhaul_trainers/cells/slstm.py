@@ -102,11 +102,13 @@ class SLSTMLayer(Layer[SLSTMSettings]):
         size = settings.hidden_size
         return 4 * size * (input_size + size // settings.heads + 1)
 
+    def initial_state(self, inputs: Tensor) -> State:
+        h, c, n, m = self.zero_state(inputs, *[self.hidden_size] * 4)
+        # Nothing has been seen: exp(m) is 0, so that the first step has the weight 1.
+        return h, c, n, m.fill_(-math.inf)
+
     def forward(self, inputs: Tensor, state: State | None) -> tuple[Tensor, State]:
-        if state is None:
-            h, c, n, m = self.zero_state(inputs, *[self.hidden_size] * 4)
-            # Nothing has been seen: exp(m) is 0, so that the first step has the weight 1.
-            state = h, c, n, m.fill_(-math.inf)
+        state = self.initial_state(inputs) if state is None else state
         products = hoisted_input_product(inputs, self.input_weight, self.bias)
         return stepwise_scan(self._step, (self.recurrent_weight, self.clip), products, state)
 

@@ -118,8 +118,11 @@ class SRNN(Cell):
     def precisions(cls, settings: CellSettings) -> tuple[Precision, ...]:
         return PRECISIONS
 
+    def initial_state(self, inputs: Tensor) -> State:
+        return self.zero_state(inputs, self.hidden_size)
+
     def forward(self, inputs: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        (initial,) = self.zero_state(inputs, self.hidden_size) if state is None else state
+        (initial,) = self.initial_state(inputs) if state is None else state
         # One slot at a time, as `scans.inputs` explains.
         added = [self._added(x, p) for p, x in enumerate(inputs.unbind(1))]
         products = torch.stack(added).transpose(0, 1)

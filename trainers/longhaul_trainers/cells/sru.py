@@ -81,8 +81,11 @@ class SRULayer(Layer[SRUSettings]):
         products = 3 + (input_size != size)
         return size * (products * input_size + 2 + 2 * settings.recurrent_gates)
 
+    def initial_state(self, inputs: Tensor) -> State:
+        return self.zero_state(inputs, self.hidden_size)
+
     def forward(self, inputs: Tensor, state: State | None) -> tuple[Tensor, State]:
-        (initial,) = self.zero_state(inputs, self.hidden_size) if state is None else state
+        (initial,) = self.initial_state(inputs) if state is None else state
         products = hoisted_input_product(inputs, self.input_weight)
         size = self.hidden_size
         recurrent: Tensor | None = self.recurrent_weight

@@ -21,8 +21,11 @@ A cell that can be stacked is a `Layer` and a `StackedCell` that names it::
         def parameter_count(cls, input_size, settings):
             return settings.hidden_size * input_size
 
+        def initial_state(self, inputs):
+            return self.zero_state(inputs, self.hidden_size)
+
         def forward(self, inputs, state):
-            (initial,) = state or self.zero_state(inputs, self.hidden_size)
+            (initial,) = self.initial_state(inputs) if state is None else state
             products = hoisted_input_product(inputs, self.input_weight)
             hidden = linear_scan(self.decay, products, initial)
             return hidden, (hidden[-1],)
@@ -118,6 +121,10 @@ class Layer(nn.Module, ABC, Generic[S]):
         """Number of trainable parameters of one slot's layer, by formula."""
 
     @abstractmethod
+    def initial_state(self, inputs: Tensor) -> State:
+        """What a layer starts from, see `Cell.initial_state`; ``inputs`` may be another layer's."""
+
+    @abstractmethod
     def forward(self, inputs: Tensor, state: State | None) -> tuple[Tensor, State]:
         """Runs the layer over time.
 
@@ -210,6 +217,9 @@ class StackedCell(Cell, Generic[S]):
         if in_blocks and settings.gate != "none":
             count += settings.layers * Gate.parameter_count(size)
         return count
+
+    def initial_state(self, inputs: Tensor) -> State:
+        return tuple(one for layer in self._layers() for one in layer.initial_state(inputs))
 
     def forward(self, inputs: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         outputs = inputs

@@ -79,9 +79,11 @@ class UnICORNNLayer(Layer[UnICORNNSettings]):
     def parameter_count(cls, input_size: int, settings: UnICORNNSettings) -> int:
         return settings.hidden_size * (input_size + 3)
 
+    def initial_state(self, inputs: Tensor) -> State:
+        return self.zero_state(inputs, self.hidden_size, self.hidden_size)
+
     def forward(self, inputs: Tensor, state: State | None) -> tuple[Tensor, State]:
-        if state is None:
-            state = self.zero_state(inputs, self.hidden_size, self.hidden_size)
+        state = self.initial_state(inputs) if state is None else state
         position, velocity = state
         # slot by slot: a sigmoid may round the tail of a vector otherwise than the rest
         gates = torch.stack([one.sigmoid() for one in self.time_scale])

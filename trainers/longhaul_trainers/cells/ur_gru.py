@@ -73,8 +73,11 @@ class URGRU(RefineGateCell):
     def parameter_count(cls, input_size: int, settings: CellSettings) -> int:
         return super().parameter_count(input_size, settings) + settings.hidden_size
 
+    def initial_state(self, inputs: Tensor) -> State:
+        return self.zero_state(inputs, self.hidden_size)
+
     def forward(self, inputs: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        state = self.zero_state(inputs, self.hidden_size) if state is None else state
+        state = self.initial_state(inputs) if state is None else state
         given = (self.recurrent_weight.mT.contiguous(), self.candidate_bias.unsqueeze(1))
         return stepwise_scan(_step, given, self.gate_products(inputs), state)
 

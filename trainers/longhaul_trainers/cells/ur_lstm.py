@@ -59,9 +59,11 @@ class URLSTM(RefineGateCell):
         "mechanism": "{choice: [ur, u, r]}",
     }
 
+    def initial_state(self, inputs: Tensor) -> State:
+        return self.zero_state(inputs, self.hidden_size, self.hidden_size)
+
     def forward(self, inputs: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        if state is None:
-            state = self.zero_state(inputs, self.hidden_size, self.hidden_size)
+        state = self.initial_state(inputs) if state is None else state
         given = [self.recurrent_weight.mT.contiguous()]
         return stepwise_scan(_step, given, self.gate_products(inputs), state)
 

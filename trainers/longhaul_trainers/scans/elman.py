@@ -26,8 +26,13 @@ from torch.autograd.function import once_differentiable
 
 from longhaul_trainers.nonlinearities import Nonlinearity, Pullback
 from longhaul_trainers.precision import Precision, factor
+from longhaul_trainers.scans.fused.elman import FusedElman, fused_elman
 from longhaul_trainers.scans.inputs import weight_gradient
-from longhaul_trainers.scans.native.elman import compiled_elman
+from longhaul_trainers.scans.native.elman import (
+    CompiledElman,
+    ElmanGradients,
+    compiled_elman,
+)
 from longhaul_trainers.scans.native.rounded_elman import compiled_rounded_elman
 from longhaul_trainers.scans.rounded_elman import rounded_elman_scan
 
@@ -76,10 +81,9 @@ class _ElmanScan(torch.autograd.Function):
         states = inputs.new_empty(pack, steps + 1, batch, size)
         states[:, 0] = initial
         ctx.phi, ctx.precision = phi, precision
-        compiled = compiled_elman(phi, states, precision)
+        compiled = _in_one_call(phi, states, precision)
         if compiled is not None:
-            leading = inputs.transpose(0, 1).contiguous()
-            compiled.forward(recurrent.contiguous(), leading, states)
+            compiled.forward(recurrent.contiguous(), inputs.transpose(0, 1).contiguous(), states)
             ctx.save_for_backward(recurrent, states, states)
             return states[:, 1:].transpose(0, 1)
         states[:, 1:] = inputs.transpose(0, 1)
@@ -101,19 +105,33 @@ class _ElmanScan(torch.autograd.Function):
         ctx: Any, output_gradient: Tensor
     ) -> tuple[Tensor | None, ...]:
         recurrent, states, kept = ctx.saved_tensors
+        precision = ctx.precision
+        compiled = compiled_elman(ctx.phi, states, precision)
+        if compiled is not None:
+            given = output_gradient.transpose(0, 1).contiguous()
+            wanted = ctx.needs_input_grad  # no time is spent on a fixed matrix
+            found = ElmanGradients(
+                recurrent=recurrent.new_empty(recurrent.shape) if wanted[2] else None,
+                inputs=given.new_empty(given.shape) if wanted[3] else None,
+                initial=states.new_empty(states[:, 0].shape) if wanted[4] else None,
+                parameter=torch.empty_like(compiled.parameter) if any(wanted[5:]) else None,
+            )
+            compiled.backward(recurrent.contiguous(), states, given, found)
+            by_inputs = None if found.inputs is None else found.inputs.transpose(0, 1)
+            by_phi = [found.parameter] * (len(wanted) - 5)
+            return None, None, found.recurrent, by_inputs, found.initial, *by_phi
         pullback = ctx.phi.pullback(kept[:, 1:])
         # At step t of this buffer: first the gradient by h_t, then the gradient by its z_t.
         gradients = torch.empty_like(states)
         gradients[:, 0] = 0
         gradients[:, 1:] = output_gradient.transpose(0, 1)
-        precision = ctx.precision
-        compiled = compiled_elman(ctx.phi, states, precision)
-        if compiled is not None:
-            compiled.backward(recurrent.contiguous(), states, gradients)
+        fused = fused_elman(ctx.phi, states, precision)
+        if fused is not None:
+            fused.backward(recurrent.contiguous(), states, gradients)
         else:
             _pull_back(pullback, recurrent, gradients.unbind(1), precision)
         by_recurrent = None
-        if ctx.needs_input_grad[2]:  # no time is spent on a fixed matrix
+        if ctx.needs_input_grad[2]:
             by_recurrent = weight_gradient(gradients[:, 1:], states[:, :-1], precision)
         return (
             None,
@@ -123,6 +141,13 @@ class _ElmanScan(torch.autograd.Function):
             gradients[:, 0],
             *pullback.parameter_gradients(gradients[:, 1:].flatten(1, 2)),
         )
+
+
+def _in_one_call(
+    phi: Nonlinearity, states: Tensor, precision: Precision
+) -> CompiledElman | FusedElman | None:
+    """All steps as one call, on a CPU or a CUDA device, where there is such a scan."""
+    return compiled_elman(phi, states, precision) or fused_elman(phi, states, precision)
 
 
 def _pull_back(

@@ -12,6 +12,7 @@ from torch.autograd.function import once_differentiable
 
 from longhaul_trainers.precision import Precision, factor
 from longhaul_trainers.scans.inputs import weight_gradient
+from longhaul_trainers.scans.native.library import call, serves
 
 
 def gru_scan(
@@ -52,10 +53,17 @@ class _GRUScan(torch.autograd.Function):
         ctx.precision = precision
         steps, pack, batch, _ = inputs.shape
         size = initial.shape[-1]
-        gates = inputs.transpose(0, 1).clone(memory_format=torch.contiguous_format)
         hidden = inputs.new_empty(pack, steps + 1, batch, size)
         hidden[:, 0] = initial
         candidates = inputs.new_empty(pack, steps, batch, size)
+        leading = inputs.transpose(0, 1)
+        if precision == "float32" and serves(hidden):
+            gates = inputs.new_empty(leading.shape)
+            given = (recurrent.contiguous(), bias.contiguous(), leading.contiguous())
+            call("gru_forward", hidden, *given, gates, candidates, hidden)
+            ctx.save_for_backward(recurrent, gates, candidates, hidden)
+            return hidden[:, 1:].transpose(0, 1)
+        gates = leading.clone(memory_format=torch.contiguous_format)
         transposed = factor(recurrent, precision).mT.contiguous()
         bias = bias.unsqueeze(1)
         h, candidate = hidden.unbind(1), candidates.unbind(1)
@@ -76,34 +84,64 @@ class _GRUScan(torch.autograd.Function):
         ctx: Any, output_gradient: Tensor
     ) -> tuple[Tensor | None, ...]:
         recurrent, gates, candidates, hidden = ctx.saved_tensors
-        precision = ctx.precision
-        matrix = factor(recurrent, precision)
-        size = hidden.shape[-1]
-        r, z, n = gates.chunk(3, -1)
-        into_n = (1 - z) * (1 - n * n)
-        # By which h's gradient is multiplied to give those of the three recurrent products.
-        stacked = torch.empty_like(gates).view(*r.shape[:3], 3, size)
-        torch.mul(into_n * candidates * r, 1 - r, out=stacked[..., 0, :])
-        torch.mul((hidden[:, :-1] - n) * z, 1 - z, out=stacked[..., 1, :])
-        torch.mul(into_n, r, out=stacked[..., 2, :])
-        factors = stacked.unbind(1)
-        by_hidden = torch.zeros_like(hidden)
-        by_hidden[:, 1:] = output_gradient.transpose(0, 1)
-        h, update = by_hidden.unbind(1), z.unbind(1)
-        by_products = torch.empty_like(gates)
-        product = by_products.unbind(1)
-        split = by_products.view(*r.shape[:3], 3, size).unbind(1)
-        for step in range(len(factors) - 1, -1, -1):
-            torch.mul(h[step + 1].unsqueeze(2), factors[step], out=split[step])
-            h[step].add_(h[step + 1] * update[step])
-            h[step].baddbmm_(factor(product[step], precision), matrix)
-        by_inputs = by_products.clone()
-        torch.mul(by_hidden[:, 1:], into_n, out=by_inputs[..., 2 * size :])
-        by_bias = [one.flatten(0, 1).sum(0) for one in by_products[..., 2 * size :]]
-        return (
-            None,
-            weight_gradient(by_products, hidden[:, :-1], precision),
-            torch.stack(by_bias),
-            by_inputs.transpose(0, 1),
-            by_hidden[:, 0],
-        )
+        given = (recurrent, gates, candidates, hidden, output_gradient.transpose(0, 1))
+        if ctx.precision == "float32" and serves(hidden):
+            found = _compiled_pull_back(*given)
+        else:
+            found = _pull_back(ctx.precision, *given)
+        by_recurrent, by_candidates, by_inputs, by_initial = found
+        # Slot by slot: the order in which one sum over the pack adds up depends on P.
+        by_bias = torch.stack([one.flatten(0, 1).sum(0) for one in by_candidates])
+        return None, by_recurrent, by_bias, by_inputs.transpose(0, 1), by_initial
+
+
+def _compiled_pull_back(
+    recurrent: Tensor, gates: Tensor, candidates: Tensor, hidden: Tensor, by_outputs: Tensor
+) -> tuple[Tensor, ...]:
+    """The gradients by U, by U_n h + b_hn, by the inputs and by the initial state."""
+    size = hidden.shape[-1]
+    by_inputs, by_candidates = torch.empty_like(gates), torch.empty_like(candidates)
+    by_initial = torch.empty_like(hidden[:, 0], memory_format=torch.contiguous_format)
+    given = (recurrent.contiguous(), gates, candidates, hidden, by_outputs.contiguous())
+    call("gru_backward", hidden, *given, by_inputs, by_candidates, by_initial)
+    before = hidden[:, :-1]
+    parts = [
+        weight_gradient(by_inputs[..., : 2 * size], before),
+        weight_gradient(by_candidates, before),
+    ]
+    return torch.cat(parts, 1), by_candidates, by_inputs, by_initial
+
+
+def _pull_back(
+    precision: Precision,
+    recurrent: Tensor,
+    gates: Tensor,
+    candidates: Tensor,
+    hidden: Tensor,
+    by_outputs: Tensor,
+) -> tuple[Tensor, ...]:
+    """As `_compiled_pull_back`."""
+    matrix = factor(recurrent, precision)
+    size = hidden.shape[-1]
+    r, z, n = gates.chunk(3, -1)
+    into_n = (1 - z) * (1 - n * n)
+    # By which h's gradient is multiplied to give those of the three recurrent products.
+    stacked = torch.empty_like(gates).view(*r.shape[:3], 3, size)
+    torch.mul(into_n * candidates * r, 1 - r, out=stacked[..., 0, :])
+    torch.mul((hidden[:, :-1] - n) * z, 1 - z, out=stacked[..., 1, :])
+    torch.mul(into_n, r, out=stacked[..., 2, :])
+    factors = stacked.unbind(1)
+    by_hidden = torch.zeros_like(hidden)
+    by_hidden[:, 1:] = by_outputs
+    h, update = by_hidden.unbind(1), z.unbind(1)
+    by_products = torch.empty_like(gates)
+    product = by_products.unbind(1)
+    split = by_products.view(*r.shape[:3], 3, size).unbind(1)
+    for step in range(len(factors) - 1, -1, -1):
+        torch.mul(h[step + 1].unsqueeze(2), factors[step], out=split[step])
+        h[step].add_(h[step + 1] * update[step])
+        h[step].baddbmm_(factor(product[step], precision), matrix)
+    by_inputs = by_products.clone()
+    torch.mul(by_hidden[:, 1:], into_n, out=by_inputs[..., 2 * size :])
+    by_recurrent = weight_gradient(by_products, hidden[:, :-1], precision)
+    return by_recurrent, by_products[..., 2 * size :], by_inputs, by_hidden[:, 0]

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from longhaul_trainers.nonlinearities import Nonlinearity
+from longhaul_trainers.nonlinearities import Nonlinearity, Pullback
 from longhaul_trainers.precision import Precision, factor
+from longhaul_trainers.scans.fused.elman import Leak, fused_elman
 from longhaul_trainers.scans.inputs import weight_gradient
 
 
@@ -68,6 +69,12 @@ class _LeakyScan(torch.autograd.Function):
         states = inputs.new_empty(pack, steps + 1, batch, size)
         states[:, 0] = initial
         activations = torch.empty_like(states)
+        ctx.phi, ctx.precision = phi, precision
+        fused = fused_elman(phi, states, precision, Leak(gain, keep, linear))
+        if fused is not None:
+            fused.forward(recurrent, inputs.transpose(0, 1).contiguous(), states, activations)
+            ctx.save_for_backward(recurrent, states, activations, activations, gain, keep, linear)
+            return states[:, 1:].transpose(0, 1)
         activations[:, 1:] = inputs.transpose(0, 1)
         kept = torch.empty_like(states) if phi.keeps_inputs else activations
         apply = phi.in_place()
@@ -89,7 +96,6 @@ class _LeakyScan(torch.autograd.Function):
                 torch.mul(h[step - 1], a, out=h[step]).addcmul_(current, g)
             if linear_transposed is not None:
                 h[step].baddbmm_(read, linear_transposed)
-        ctx.phi, ctx.precision = phi, precision
         ctx.save_for_backward(recurrent, states, activations, kept, gain, keep, linear)
         return states[:, 1:].transpose(0, 1)
 
@@ -100,25 +106,17 @@ class _LeakyScan(torch.autograd.Function):
     ) -> tuple[Tensor | None, ...]:
         recurrent, states, activations, kept, gain, keep, linear = ctx.saved_tensors
         precision = ctx.precision
-        matrix = factor(recurrent, precision)
-        linear_matrix = None if linear is None else factor(linear, precision)
         pullback = ctx.phi.pullback(kept[:, 1:])
         by_states = torch.empty_like(states)
         by_states[:, 0] = 0
         by_states[:, 1:] = output_gradient.transpose(0, 1)
         by_inputs = torch.empty_like(states)
-        g, a = gain[:, None, None], None if keep is None else keep[:, None, None]
-        by_h, by_z = by_states.unbind(1), by_inputs.unbind(1)
-        for step in range(len(by_h) - 1, 0, -1):
-            torch.mul(by_h[step], g, out=by_z[step])
-            pullback.step(step - 1, by_z[step])
-            if a is None:
-                by_h[step - 1].add_(by_h[step])
-            else:
-                by_h[step - 1].addcmul_(by_h[step], a)
-            if linear_matrix is not None:
-                by_h[step - 1].baddbmm_(factor(by_h[step], precision), linear_matrix)
-            by_h[step - 1].baddbmm_(factor(by_z[step], precision), matrix)
+        leak = Leak(gain, keep, linear)
+        fused = fused_elman(ctx.phi, states, precision, leak)
+        if fused is not None:
+            fused.backward(recurrent, activations, by_states, by_inputs)
+        else:
+            _pull_back(pullback, recurrent, leak, by_states, by_inputs, precision)
         after, before = by_states[:, 1:], states[:, :-1]
         wanted = ctx.needs_input_grad
         return (
@@ -132,6 +130,30 @@ class _LeakyScan(torch.autograd.Function):
             weight_gradient(after, before, precision) if wanted[7] else None,
             *pullback.parameter_gradients(by_inputs[:, 1:].flatten(1, 2)),
         )
+
+
+def _pull_back(
+    pullback: Pullback,
+    recurrent: Tensor,
+    leak: Leak,
+    by_states: Tensor,
+    by_inputs: Tensor,
+    precision: Precision,
+) -> None:
+    matrix = factor(recurrent, precision)
+    linear = None if leak.linear is None else factor(leak.linear, precision)
+    g, a = leak.gain[:, None, None], None if leak.keep is None else leak.keep[:, None, None]
+    by_h, by_z = by_states.unbind(1), by_inputs.unbind(1)
+    for step in range(len(by_h) - 1, 0, -1):
+        torch.mul(by_h[step], g, out=by_z[step])
+        pullback.step(step - 1, by_z[step])
+        if a is None:
+            by_h[step - 1].add_(by_h[step])
+        else:
+            by_h[step - 1].addcmul_(by_h[step], a)
+        if linear is not None:
+            by_h[step - 1].baddbmm_(factor(by_h[step], precision), linear)
+        by_h[step - 1].baddbmm_(factor(by_z[step], precision), matrix)
 
 
 def _inner_products(left: Tensor, right: Tensor) -> Tensor:

@@ -8,14 +8,16 @@ complex multiplication round the tail of a vector loop otherwise than the rest, 
 would depend on its neighbours. Everything here is made of sums and products of real numbers, which
 are exactly rounded, so the whole pack runs at once.
 
-There are two ways to compute it. The loop does T steps one after the other and touches every number
+There are four ways to compute it. Compiled, one pass does all steps; it is for a CPU and needs a
+compiler. Written with torch, the loop does T steps one after the other and touches every number
 once. The tree combines neighbouring steps (associativity: first A then A' is A'A) in log2 T rounds
 of large operations: two to three times the arithmetic in far fewer calls. They are equal up to
 rounding. Measured on one thread of a CPU (float32, T from 100 to 784, forward and backward), the
 tree takes a third of the loop's time or less for steps of 1000 numbers B N k, both about the same
 between 2000 and 4000, and the loop a half to two thirds of the tree's from 16000 on. So
-`linear_scan` takes the loop on a CPU unless the step is small, and the tree on other devices, where
-the number of calls is what counts.
+where nothing is compiled, `linear_scan` takes the loop on a CPU unless the step is small; and the
+tree on other devices, where the number of calls is what counts. Fused, one Triton kernel does all
+steps of a pack on a CUDA device, each number once.
 
 The backward pass is written out: with g_t the loss's gradient by h_t, all paths included,
 g_t = dL/dh_t + A_{t+1}^T g_{t+1} is a linear scan that runs backwards, and
@@ -30,7 +32,12 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-Order = Literal["auto", "loop", "tree"]
+from longhaul_trainers.scans.fused import library as fused
+from longhaul_trainers.scans.fused.linear import run_linear
+from longhaul_trainers.scans.native.library import call, serves
+from longhaul_trainers.scans.slotwise import row_sums
+
+Order = Literal["auto", "compiled", "fused", "loop", "tree"]
 SMALL_STEP = 2048
 """Numbers of one step of a pack's slot below which the tree is faster than the loop on a CPU."""
 
@@ -44,7 +51,7 @@ def linear_scan(
         coefficients: a, shape (T, P, B, N), or (P, N) where it is the same at every step.
         inputs: b, shape (T, P, B, N).
         initial: the state before the first step, shape (P, B, N).
-        order: ``loop``, ``tree``, or whichever is likely to be faster.
+        order: ``compiled``, ``fused``, ``loop``, ``tree``, or whichever is likely to be fastest.
 
     Returns:
         Shape (T, P, B, N), a view: copy before changing it in place.
@@ -87,6 +94,10 @@ def complex_matrices(real: Tensor, imaginary: Tensor) -> Tensor:
 
 
 def _scan(matrices: Tensor, inputs: Tensor, initial: Tensor, order: Order) -> Tensor:
+    if order == "auto" and serves(initial) and _is_compiled(matrices, inputs):
+        order = "compiled"
+    if order == "auto" and fused.serves(initial):
+        order = "fused"
     if order == "auto":
         # Only the size of one slot decides, so that a trial's bits do not depend on its neighbours.
         small = initial[0].numel() < SMALL_STEP
@@ -95,6 +106,12 @@ def _scan(matrices: Tensor, inputs: Tensor, initial: Tensor, order: Order) -> Te
         matrices, inputs, initial, order
     )
     return scanned
+
+
+def _is_compiled(matrices: Tensor, inputs: Tensor) -> bool:
+    """Whether the coefficients, (T or 1, P, B or 1, ...), are shared as linear.cpp knows it."""
+    steps, _, batch = matrices.shape[:3]
+    return (steps, batch) in {(1, 1), (1, inputs.shape[2]), (inputs.shape[0], inputs.shape[2])}
 
 
 class _LinearScan(torch.autograd.Function):
@@ -108,8 +125,13 @@ class _LinearScan(torch.autograd.Function):
         pack, steps = initial.shape[0], inputs.shape[0]
         states = inputs.new_empty(pack, steps + 1, *initial.shape[1:])
         states[:, 0] = initial
-        states[:, 1:] = inputs.transpose(0, 1)
-        _run(matrices, states, order)
+        if order == "compiled":
+            matrices = matrices.contiguous()
+            leading = inputs.transpose(0, 1).contiguous()
+            call("linear_forward", states.flatten(3), *_layout(matrices), matrices, leading, states)
+        else:
+            states[:, 1:] = inputs.transpose(0, 1)
+            _run(matrices, states, order)
         ctx.order = order
         ctx.save_for_backward(matrices, states)
         return states[:, 1:].transpose(0, 1)
@@ -120,6 +142,9 @@ class _LinearScan(torch.autograd.Function):
         ctx: Any, output_gradient: Tensor
     ) -> tuple[Tensor | None, ...]:
         matrices, states = ctx.saved_tensors
+        if ctx.order == "compiled":
+            by_outputs = output_gradient.transpose(0, 1).contiguous()
+            return _compiled_backward(matrices, states, by_outputs, ctx.needs_input_grad[0])
         adjoint = matrices.transpose(-3, -2)
         # In reverse order: the gradients by h_T, ..., h_1 and by the initial state.
         gradients = torch.zeros_like(states)
@@ -134,8 +159,35 @@ class _LinearScan(torch.autograd.Function):
         return by_matrices, gradients[:, 1:].transpose(0, 1), gradients[:, 0], None
 
 
+def _layout(matrices: Tensor) -> tuple[int, int, int]:
+    """The size of a unit, and the numbers of steps and rows that have coefficients of their own."""
+    return matrices.shape[-2], matrices.shape[1], matrices.shape[2]
+
+
+def _compiled_backward(
+    matrices: Tensor, states: Tensor, by_outputs: Tensor, wanted: bool
+) -> tuple[Tensor | None, Tensor, Tensor, None]:
+    by_inputs = torch.empty_like(by_outputs)
+    by_initial = torch.empty_like(states[:, 0], memory_format=torch.contiguous_format)
+    (pack, steps, rows), batch = matrices.shape[:3], states.shape[2]
+    by_matrices = matrices.new_empty(pack, steps if wanted else 0, batch, *matrices.shape[3:])
+    given = (matrices, states, by_outputs, by_inputs, by_initial, by_matrices)
+    call("linear_backward", states.flatten(3), *_layout(matrices), int(wanted), *given)
+    if wanted and rows == 1 != batch:
+        by_matrices = row_sums(by_matrices.squeeze(1))[:, None, None]
+    return (
+        by_matrices.transpose(0, 1) if wanted else None,
+        by_inputs.transpose(0, 1),
+        by_initial,
+        None,
+    )
+
+
 def _run(matrices: Tensor, states: Tensor, order: Order) -> None:
     """Overwrites (P, T + 1, B, k, N), the initial state and then b, by the states."""
+    if order == "fused":
+        run_linear(matrices, states)
+        return
     if order == "tree":
         states[:, 1] += _apply(matrices[:, 0], states[:, 0])
         _combine(matrices, states[:, 1:])

@@ -53,15 +53,18 @@ class _LSTMScan(torch.autograd.Function):
         ctx.precision = precision
         steps, pack, batch, _ = inputs.shape
         size = initial.shape[-1]
-        gates = inputs.transpose(0, 1).clone(memory_format=torch.contiguous_format)
+        leading = inputs.transpose(0, 1)
         hidden = inputs.new_empty(pack, steps + 1, batch, size)
         cells = torch.empty_like(hidden)
         hidden[:, 0] = initial
         cells[:, 0] = initial_cell
         if precision == "float32" and serves(hidden):
-            call("lstm_forward", hidden, recurrent.contiguous(), gates, hidden, cells)
+            gates = inputs.new_empty(leading.shape)
+            given = (recurrent.contiguous(), leading.contiguous())
+            call("lstm_forward", hidden, *given, gates, hidden, cells)
             ctx.save_for_backward(recurrent, gates, hidden, cells)
             return hidden[:, 1:].transpose(0, 1), cells[:, -1].clone()
+        gates = leading.clone(memory_format=torch.contiguous_format)
         transposed = factor(recurrent, precision).mT.contiguous()
         h, c = hidden.unbind(1), cells.unbind(1)
         both = gates[..., : 2 * size].unbind(1)
@@ -83,20 +86,23 @@ class _LSTMScan(torch.autograd.Function):
     ) -> tuple[Tensor | None, ...]:
         recurrent, gates, hidden, cells = ctx.saved_tensors
         precision = ctx.precision
-        by_hidden = torch.zeros_like(hidden)
-        by_hidden[:, 1:] = output_gradient.transpose(0, 1)
+        by_outputs = output_gradient.transpose(0, 1)
         by_cell = last_cell_gradient.clone(memory_format=torch.contiguous_format)
         by_gates = torch.empty_like(gates)
         if precision == "float32" and serves(hidden):
-            matrix = recurrent.contiguous()
-            call("lstm_backward", hidden, matrix, gates, cells, by_hidden, by_cell, by_gates)
+            by_initial = torch.empty_like(by_cell)
+            given = (recurrent.contiguous(), gates, cells, by_outputs.contiguous())
+            call("lstm_backward", hidden, *given, by_cell, by_gates, by_initial)
         else:
+            by_hidden = torch.zeros_like(hidden)
+            by_hidden[:, 1:] = by_outputs
             _pull_back(recurrent, gates, cells, by_hidden, by_cell, by_gates, precision)
+            by_initial = by_hidden[:, 0]
         return (
             None,
             weight_gradient(by_gates, hidden[:, :-1], precision),
             by_gates.transpose(0, 1),
-            by_hidden[:, 0],
+            by_initial,
             by_cell,
         )
 
@@ -110,7 +116,7 @@ def _pull_back(
     by_gates: Tensor,
     precision: Precision,
 ) -> None:
-    """As ``lstm_backward`` in native/lstm.cpp."""
+    """Overwrites step 0 of ``by_hidden``, ``by_cell`` and ``by_gates`` as native/lstm.cpp does."""
     i, f, g, o = gates.chunk(4, -1)
     squashed = cells[:, 1:].tanh()
     # By which c's gradient (for i, f, g) and h's (for o) are multiplied to give the gates'.

@@ -33,6 +33,11 @@ def slotwise(
     return tuple(torch.cat(one) for one in zip(*parts, strict=True))
 
 
+def row_sums(shares: Tensor) -> Tensor:
+    """Sums (P, ...) of each row's share (P, B, ...); slot by slot, so that their order is one."""
+    return torch.stack([one.sum(0) for one in shares])
+
+
 def _contiguous(
     function: Callable[..., tuple[Tensor, ...]], tensors: Sequence[Tensor]
 ) -> tuple[Tensor, ...]:

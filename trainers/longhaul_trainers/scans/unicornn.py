@@ -13,6 +13,9 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from longhaul_trainers.scans.native.library import call, serves
+from longhaul_trainers.scans.slotwise import row_sums
+
 
 def unicornn_scan(
     recurrent: Tensor,
@@ -55,16 +58,23 @@ class _UnICORNNScan(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         steps, pack, batch, size = inputs.shape
         positions = inputs.new_empty(pack, steps + 1, batch, size)
-        velocities, forces = torch.empty_like(positions), torch.empty_like(positions)
+        velocities = torch.empty_like(positions)
         positions[:, 0], velocities[:, 0] = initial, initial_velocity
-        forces[:, 1:] = inputs.transpose(0, 1)
+        leading = inputs.transpose(0, 1)
+        if serves(positions):
+            forces = torch.empty_like(leading, memory_format=torch.contiguous_format)
+            given = _contiguous(alpha, recurrent, step_sizes, leading)
+            call("unicornn_forward", positions, *given, forces, positions, velocities)
+            ctx.save_for_backward(recurrent, step_sizes, positions, velocities, forces, alpha)
+            return positions[:, 1:].transpose(0, 1), velocities[:, -1].clone()
+        forces = torch.empty_like(positions)[:, 1:].copy_(leading)
         w, d = recurrent.unsqueeze(1), step_sizes.unsqueeze(1)
         pull = -d * alpha[:, None, None]
         push = -d
         y, z, force = positions.unbind(1), velocities.unbind(1), forces.unbind(1)
         for step in range(1, steps + 1):
-            force[step].addcmul_(y[step - 1], w).tanh_()
-            torch.addcmul(z[step - 1], force[step], push, out=z[step])
+            pushed = force[step - 1].addcmul_(y[step - 1], w).tanh_()
+            torch.addcmul(z[step - 1], pushed, push, out=z[step])
             z[step].addcmul_(y[step - 1], pull)
             torch.addcmul(y[step - 1], z[step], d, out=y[step])
         ctx.save_for_backward(recurrent, step_sizes, positions, velocities, forces, alpha)
@@ -76,33 +86,81 @@ class _UnICORNNScan(torch.autograd.Function):
         ctx: Any, output_gradient: Tensor, last_velocity_gradient: Tensor
     ) -> tuple[Tensor | None, ...]:
         recurrent, step_sizes, positions, velocities, forces, alpha = ctx.saved_tensors
-        w, d = recurrent[:, None, None], step_sizes[:, None, None]
-        forces, stiffness = forces[:, 1:], alpha[:, None, None, None]
-        # By which z's gradient is multiplied to give that by u, and its part of that by y.
-        into_inputs = (forces * forces - 1) * d
-        into_positions = into_inputs * w - d * stiffness
-        by_positions, by_velocities = torch.empty_like(positions), torch.empty_like(positions)
-        by_positions[:, 0] = 0
-        by_positions[:, 1:] = output_gradient.transpose(0, 1)
-        by_velocities[:, -1] = last_velocity_gradient
-        by_y, by_z = by_positions.unbind(1), by_velocities.unbind(1)
-        into_y, rate = into_positions.unbind(1), step_sizes.unsqueeze(1)
-        for step in range(len(by_y) - 1, 0, -1):
-            # Complete at last: by z of this step; what is left of it goes on to the step before.
-            by_z[step].addcmul_(by_y[step], rate)
-            by_z[step - 1].copy_(by_z[step])
-            by_y[step - 1].add_(by_y[step]).addcmul_(by_z[step], into_y[step - 1])
-        by_inputs = by_velocities[:, 1:] * into_inputs
-        by_step_sizes = by_positions[:, 1:] * velocities[:, 1:]
-        by_step_sizes -= by_velocities[:, 1:] * (forces + stiffness * positions[:, :-1])
-        return (
-            _sums(by_inputs * positions[:, :-1]),
-            _sums(by_step_sizes),
-            by_inputs.transpose(0, 1),
-            by_positions[:, 0],
-            by_velocities[:, 0],
-            None,
+        pull_back = _compiled_pull_back if serves(positions) else _pull_back
+        by_recurrent, by_step_sizes, by_inputs, *by_initial = pull_back(
+            recurrent,
+            step_sizes,
+            positions,
+            velocities,
+            forces,
+            alpha,
+            output_gradient.transpose(0, 1),
+            last_velocity_gradient,
         )
+        return by_recurrent, by_step_sizes, by_inputs.transpose(0, 1), *by_initial, None
+
+
+def _contiguous(*tensors: Tensor) -> tuple[Tensor, ...]:
+    return tuple(one.contiguous() for one in tensors)
+
+
+def _compiled_pull_back(
+    recurrent: Tensor,
+    step_sizes: Tensor,
+    positions: Tensor,
+    velocities: Tensor,
+    forces: Tensor,
+    alpha: Tensor,
+    by_outputs: Tensor,
+    by_last_velocity: Tensor,
+) -> tuple[Tensor, ...]:
+    """The gradients by w, d, the inputs and the first position and velocity."""
+    by_inputs = torch.empty_like(forces)
+    by_velocity = by_last_velocity.clone(memory_format=torch.contiguous_format)
+    by_position, by_w, by_d = by_velocity.new_empty(3, *by_velocity.shape).unbind()
+    given = _contiguous(alpha, recurrent, step_sizes, forces, positions, velocities, by_outputs)
+    found = (by_inputs, by_position, by_velocity, by_w, by_d)
+    call("unicornn_backward", positions, *given, *found)
+    return row_sums(by_w), row_sums(by_d), by_inputs, by_position, by_velocity
+
+
+def _pull_back(
+    recurrent: Tensor,
+    step_sizes: Tensor,
+    positions: Tensor,
+    velocities: Tensor,
+    forces: Tensor,
+    alpha: Tensor,
+    by_outputs: Tensor,
+    by_last_velocity: Tensor,
+) -> tuple[Tensor, ...]:
+    """As `_compiled_pull_back`."""
+    w, d = recurrent[:, None, None], step_sizes[:, None, None]
+    stiffness = alpha[:, None, None, None]
+    # By which z's gradient is multiplied to give that by u, and its part of that by y.
+    into_inputs = (forces * forces - 1) * d
+    into_positions = into_inputs * w - d * stiffness
+    by_positions, by_velocities = torch.empty_like(positions), torch.empty_like(positions)
+    by_positions[:, 0] = 0
+    by_positions[:, 1:] = by_outputs
+    by_velocities[:, -1] = by_last_velocity
+    by_y, by_z = by_positions.unbind(1), by_velocities.unbind(1)
+    into_y, rate = into_positions.unbind(1), step_sizes.unsqueeze(1)
+    for step in range(len(by_y) - 1, 0, -1):
+        # Complete at last: by z of this step; what is left of it goes on to the step before.
+        by_z[step].addcmul_(by_y[step], rate)
+        by_z[step - 1].copy_(by_z[step])
+        by_y[step - 1].add_(by_y[step]).addcmul_(by_z[step], into_y[step - 1])
+    by_inputs = by_velocities[:, 1:] * into_inputs
+    by_step_sizes = by_positions[:, 1:] * velocities[:, 1:]
+    by_step_sizes -= by_velocities[:, 1:] * (forces + stiffness * positions[:, :-1])
+    return (
+        _sums(by_inputs * positions[:, :-1]),
+        _sums(by_step_sizes),
+        by_inputs,
+        by_positions[:, 0],
+        by_velocities[:, 0],
+    )
 
 
 def _sums(terms: Tensor) -> Tensor:

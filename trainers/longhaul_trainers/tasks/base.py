@@ -1,7 +1,7 @@
 """What every task is."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -14,6 +14,10 @@ Split = Literal["validation", "test"]
 
 IGNORED = -100
 """The target of a step that the protocol does not count, as torch's cross entropy knows it."""
+
+
+_HASHED_STEPS = 4096
+"""Time steps of a long evaluation set that are in memory at once while it is hashed."""
 
 
 @dataclass(frozen=True)
@@ -155,7 +159,8 @@ class Task(ABC):
         """Whether sequence b of a training batch goes on where that of the step before ended.
 
         Then the cell's state after a step is where the next one begins, without a gradient,
-        unless that one `starts_over`. Evaluation sets are whole: they begin at the initial state.
+        unless that one `starts_over`. Evaluation sets are whole: they begin at the initial state,
+        and are read in pieces (`evaluation_pieces`).
         """
         return False
 
@@ -173,6 +178,18 @@ class Task(ABC):
 
         Where the split holds fewer, all that it holds.
         """
+
+    def evaluation_pieces(self, split: Split, size: int, steps: int) -> Iterator[Batch]:
+        """The sequences of `evaluation_set` in pieces along time, for tasks that read every step.
+
+        Args:
+            split: which set.
+            size: sequences of it.
+            steps: time steps of each piece but the last.
+        """
+        whole = self.evaluation_set(split, size)
+        cut = zip(whole.inputs.split(steps), whole.targets.split(steps), strict=True)
+        yield from (Batch(inputs, targets) for inputs, targets in cut)
 
     @abstractmethod
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
@@ -217,11 +234,21 @@ class Task(ABC):
         # imported here: hashing is only ever asked for once a trial
         import hashlib
 
-        batch = self.evaluation_set(split, size)
+        kept = None if self.carries_state else [self.evaluation_set(split, size)]
+
+        def pieces() -> Iterable[Batch]:
+            return kept or self.evaluation_pieces(split, size, _HASHED_STEPS)
+
         digest = hashlib.sha256()
-        for tensor in (batch.inputs, batch.targets):
-            array = tensor.contiguous().numpy()
-            little = array.astype(array.dtype.newbyteorder("<"), copy=False)
-            digest.update(f"{little.dtype.str}{little.shape}".encode())
-            digest.update(little.tobytes())
+        for part in ("inputs", "targets"):
+            # twice: the shape of the whole comes before the first number
+            counts = [getattr(piece, part).shape[0] for piece in pieces()]
+            for i, piece in enumerate(pieces()):
+                tensor: Tensor = getattr(piece, part)
+                array = tensor.contiguous().numpy()
+                little = array.astype(array.dtype.newbyteorder("<"), copy=False)
+                if i == 0:
+                    shape = (sum(counts), *little.shape[1:])
+                    digest.update(f"{little.dtype.str}{shape}".encode())
+                digest.update(little.tobytes())
         return digest.hexdigest()

@@ -4,7 +4,7 @@ T time steps, B sequences, V symbols.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar, final
@@ -196,14 +196,25 @@ class Characters(Task):
         layout, steps = self.protocol.layout, self.length
         codes = self._codes(split)
         if layout == "lanes":
-            lane = len(codes) // self.protocol.lanes
-            return self._cut(split, np.arange(min(size, self.protocol.lanes)) * lane, lane - 1)
+            return next(self.evaluation_pieces(split, size, len(codes)))
         lines = self._lines(split) if layout == "lines" else None
         count = (len(codes) - 1) // steps if lines is None else len(lines)
         chosen = permutation(Stream(self.settings.name, split), count)[:size].astype(np.int64)
         if lines is None:
             return self._cut(split, chosen * steps, steps)
         return self._lines_batch(lines.take(chosen))
+
+    def evaluation_pieces(self, split: Split, size: int, steps: int) -> Iterator[Batch]:
+        """See `Task.evaluation_pieces`; of lanes, no more than one piece is made at once."""
+        if self.protocol.layout != "lanes":
+            yield from super().evaluation_pieces(split, size, steps)
+            return
+        lane = len(self._codes(split)) // self.protocol.lanes
+        if lane < 2:
+            raise self._too_short(f"{self.protocol.lanes} lanes of its {split} part ask nothing")
+        starts = np.arange(min(size, self.protocol.lanes)) * lane
+        for first in range(0, lane - 1, steps):
+            yield self._cut(split, starts + first, min(steps, lane - 1 - first))
 
     def weight(self, targets: Tensor) -> int:
         """The number of characters that are asked for."""
@@ -223,7 +234,7 @@ class Characters(Task):
 
     def example(self) -> str:
         """See `Task.example`."""
-        batch = self.evaluation_set("validation", 1)
+        batch = next(self.evaluation_pieces("validation", 1, _SHOWN))
         shown = range(min(_SHOWN, int(counted(batch.targets[:, 0]).sum())))
         inputs, targets = batch.inputs[:, 0].argmax(1).tolist(), batch.targets[:, 0].tolist()
         rows = {

@@ -1,14 +1,16 @@
 """Measuring the models of a pack on a fixed set."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from longhaul_trainers.catalogue import TASKS
+from longhaul_trainers.cells.base import State
 from longhaul_trainers.tasks.base import Batch, Split, Task
 from longhaul_trainers.training.model import SequenceModel
 from longhaul_trainers.training.settings import TrialConfig
@@ -18,9 +20,21 @@ from longhaul_trainers.training.settings import TrialConfig
 CHUNK_FLOATS = 2**24
 
 
+class Measured(Protocol):
+    """One fixed set, inputs and targets without a pack dimension."""
+
+    def runs(self) -> Iterable[Iterable[Batch]]:
+        """Groups of sequences, each in pieces along time that follow upon one another."""
+        ...
+
+    def first(self) -> Batch:
+        """The first piece of the first group."""
+        ...
+
+
 @dataclass(frozen=True)
 class EvaluationSet:
-    """One fixed set in chunks of sequences, inputs and targets without a pack dimension."""
+    """A set in chunks of sequences, kept where they are measured."""
 
     chunks: tuple[Batch, ...]
 
@@ -31,6 +45,47 @@ class EvaluationSet:
         size = max(1, min(sequences, CHUNK_FLOATS // (steps * hidden_size)))
         cut = zip(batch.inputs.split(size, 1), batch.targets.split(size, 1), strict=True)
         return cls(tuple(Batch(one, other).to(device) for one, other in cut))
+
+    def runs(self) -> Iterable[Iterable[Batch]]:
+        """See `Measured.runs`; sequences are whole."""
+        return [[chunk] for chunk in self.chunks]
+
+    def first(self) -> Batch:
+        """See `Measured.first`."""
+        return self.chunks[0]
+
+
+@dataclass(frozen=True)
+class LongSet:
+    """A set of sequences too long to be kept or passed in one go; read anew for each pass."""
+
+    task: Task
+    split: Split
+    size: int
+    steps: int
+    device: torch.device
+
+    @classmethod
+    def of(
+        cls, task: Task, split: Split, size: int, hidden_size: int, device: torch.device
+    ) -> "LongSet":
+        """Pieces that fit; not shorter than training sequences, which fit as well."""
+        _, sequences, width = next(task.evaluation_pieces(split, size, 1)).inputs.shape
+        widest = max(hidden_size, width, task.output_size)
+        steps = max(task.length, CHUNK_FLOATS // (sequences * widest))
+        return cls(task, split, size, steps, device)
+
+    def runs(self) -> Iterable[Iterable[Batch]]:
+        """See `Measured.runs`; all sequences are one group."""
+        return [self._pieces()]
+
+    def first(self) -> Batch:
+        """See `Measured.first`."""
+        return next(self._pieces())
+
+    def _pieces(self) -> Iterator[Batch]:
+        for piece in self.task.evaluation_pieces(self.split, self.size, self.steps):
+            yield piece.to(self.device)
 
 
 class Measure:
@@ -47,12 +102,12 @@ class Measure:
         self._trial = trial
 
     @cached_property
-    def validation(self) -> EvaluationSet:
+    def validation(self) -> Measured:
         """What every point of a curve is measured on."""
         return self._cut("validation", self._trial.training.validation_size)
 
     @cached_property
-    def test(self) -> EvaluationSet:
+    def test(self) -> Measured:
         """What the best weights of a trial are measured on, once."""
         return self._cut("test", self._trial.training.test_size)
 
@@ -65,13 +120,16 @@ class Measure:
             "test": self.task.evaluation_hash("test", training.test_size),
         }
 
-    def _cut(self, split: Split, size: int) -> EvaluationSet:
+    def _cut(self, split: Split, size: int) -> Measured:
+        hidden_size = self._trial.cell.hidden_size
+        if self.task.carries_state:
+            return LongSet.of(self.task, split, size, hidden_size, self.device)
         batch = self.task.evaluation_set(split, size)
-        return EvaluationSet.cut(batch, self._trial.cell.hidden_size, self.device)
+        return EvaluationSet.cut(batch, hidden_size, self.device)
 
 
 @torch.no_grad()
-def evaluate(model: SequenceModel, task: Task, data: EvaluationSet) -> dict[str, Tensor]:
+def evaluate(model: SequenceModel, task: Task, data: Measured) -> dict[str, Tensor]:
     """Mean loss and metrics of each slot over a set.
 
     Returns:
@@ -91,16 +149,19 @@ def evaluating(model: SequenceModel) -> Iterator[None]:
         model.train()
 
 
-def _means(model: SequenceModel, task: Task, data: EvaluationSet) -> dict[str, Tensor]:
+def _means(model: SequenceModel, task: Task, data: Measured) -> dict[str, Tensor]:
     sums: dict[str, Tensor] = {}
     total = 0
-    for chunk in data.chunks:
-        weight = task.weight(chunk.targets)
-        pack = model.cell.pack_size
-        outputs = model(chunk.inputs.unsqueeze(1).expand(-1, pack, -1, -1))
-        for name, values in _measure(task, outputs, chunk.targets).items():
-            sums[name] = sums.get(name, 0) + values * weight
-        total += weight
+    pack = model.cell.pack_size
+    for run in data.runs():
+        state: State | None = None
+        for piece in run:
+            weight = task.weight(piece.targets)
+            inputs = piece.inputs.unsqueeze(1).expand(-1, pack, -1, -1)
+            outputs, state = model.run(inputs, state)
+            for name, values in _measure(task, outputs, piece.targets).items():
+                sums[name] = sums.get(name, 0) + values * weight
+            total += weight
     return task.summary({name: values / total for name, values in sums.items()})
 
 

@@ -28,12 +28,15 @@ def gradient_flow(model: SequenceModel, task: Task, batch: Batch) -> dict[str, T
     Args:
         model: left as it is, gradients of its parameters included.
         task: for the loss.
-        batch: inputs (T, B, I) and targets without a pack dimension.
+        batch: inputs (T, B, I) and targets without a pack dimension. Of sequences longer than those
+            of training, their beginning is looked at, as long as those are.
 
     Returns:
         ``state_at_0``, ``state_at_25``, ... in per cent of the sequence, each (P,), float64: the
         norm over state and batch, where the loss is the mean over the sequences looked at.
     """
+    if task.reads == "every":  # an evaluation set's sequences may be longer than training's
+        batch = Batch(batch.inputs[: task.length], batch.targets[: task.length])
     inputs = batch.inputs[:, :SEQUENCES].unsqueeze(1).expand(-1, model.cell.pack_size, -1, -1)
     targets = batch.targets[:, :SEQUENCES]
     steps = inputs.shape[0]

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from longhaul_trainers.catalogue import CELLS
-from longhaul_trainers.cells.base import Cell, CellSettings
+from longhaul_trainers.cells.base import Cell, CellSettings, State
 from longhaul_trainers.parameter_groups import ParameterGroup
 from longhaul_trainers.precision import Precision
 from longhaul_trainers.slots import stack_slots
@@ -55,7 +55,12 @@ class SequenceModel(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """The readouts (P, S, B, O) of the S steps that the task reads, for inputs (T, P, B, I)."""
-        return self.read(self.cell(inputs)[0])
+        return self.run(inputs)[0]
+
+    def run(self, inputs: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """The readouts of inputs (T, P, B, I) that go on from a state, and the state after them."""
+        hidden, after = self.cell(inputs, state)
+        return self.read(hidden), after
 
     def read(self, hidden: Tensor) -> Tensor:
         """The readouts (P, S, B, O) of a cell's outputs (T, P, B, N)."""

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from longhaul_trainers.seeds import derive_seed
 from longhaul_trainers.tasks.base import Batch, Task
+from longhaul_trainers.training.carried import CarriedState
 from longhaul_trainers.training.checkpoint import check_tensors
 from longhaul_trainers.training.evaluation import Measure, evaluate
 from longhaul_trainers.training.gradient_flow import gradient_flow
@@ -60,6 +61,7 @@ class Pack:
         self.optimizer = PackOptimizer(
             self.model.parameter_groups(), [_optimizer(trial) for trial in trials]
         )
+        self._carried = self._new_carried_state() if self.task.carries_state else None
         self._data_seeds = [derive_seed(trial.seed, "data") for trial in trials]
         self._clip = self._vector(
             [trial.training.clip_norm or math.inf for trial in trials], torch.float64
@@ -188,9 +190,14 @@ class Pack:
         model = {f"model.{name}": t for name, t in self.model.state_dict().items()}
         best = {f"best.{name}": t for name, t in self._best_weights.items()}
         optimizer = {f"optimizer.{name}": t for name, t in self.optimizer.tensors().items()}
-        leading = model | best | optimizer | {"best_value": self.best_value}
+        carried = self._carried.tensors() if self._carried else {}
+        leading = model | best | optimizer | carried | {"best_value": self.best_value}
         views = {name: tensor[slot : slot + 1] for name, tensor in leading.items()}
         return views | {"sums": self._sums[:, slot : slot + 1]}
+
+    def _new_carried_state(self) -> CarriedState:
+        batch_size = self.trials[0].training.batch_size or 0
+        return CarriedState(self.model.cell, batch_size, self.device)
 
     def train_step(self) -> None:
         """One training step of every slot that has neither diverged nor is idle."""
@@ -203,7 +210,7 @@ class Pack:
             ]
         ).to(self.device)
         self.model.zero_grad()
-        outputs = self.model(batch.inputs)
+        outputs = self._read(batch.inputs)
         losses = torch.stack(
             [self.task.loss(outputs[p], batch.targets[:, p]) for p in range(len(self.trials))]
         )
@@ -222,6 +229,16 @@ class Pack:
         scale = (self._clip / (norms + 1e-6)).clamp(max=1).float()
         self.optimizer.step(self._vector(trained, torch.bool), scale)
         self.model.cell.after_step()
+
+    def _read(self, inputs: Tensor) -> Tensor:
+        """The readouts of a training batch (T, P, B, I), which may go on from the last one."""
+        if self._carried is None:
+            read: Tensor = self.model(inputs)
+            return read
+        starts = [self.task.starts_over(step, inputs.shape[2]) for step in self.steps_done]
+        outputs, after = self.model.run(inputs, self._carried.begin(inputs, starts))
+        self._carried.keep(after, [not idle for idle in self.idle])
+        return outputs
 
     def _watch(self, losses: Tensor, norms: Tensor) -> None:
         self._sums += torch.stack([losses, norms])
@@ -276,7 +293,7 @@ class Pack:
         return step == last or step // every > self._last_points[slot] // every
 
     def _diagnostics(self, model: SequenceModel) -> dict[str, Tensor]:
-        flow = gradient_flow(model, self.task, self.measure.validation.chunks[0])
+        flow = gradient_flow(model, self.task, self.measure.validation.first())
         measured = {f"gradient/{name}": values for name, values in flow.items()}
         recurrent = model.cell.diagnostics()
         return measured | {f"recurrent/{name}": values for name, values in recurrent.items()}

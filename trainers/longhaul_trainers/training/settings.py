@@ -111,11 +111,11 @@ class TrialConfig:
                 raise SettingError(key, "missing")
         task = parse_component(TASKS, value["task"], "task")
         made = TASKS.get(task.name)(task)
-        if made.carries_state:
-            # Training begins every batch at the initial state: another protocol than the one named.
-            problem = f"{made.protocol.name} carries the state over, which training cannot do yet"
-            raise SettingError("task.protocol", problem)
         cell = parse_cell(value["cell"], made)
+        if made.carries_state and CELLS.get(cell.name).initial_state is Cell.initial_state:
+            problem = f"{cell.name!r} does not say what state it begins with (its initial_state)"
+            reason = f"protocol {made.protocol.name} carries the state from batch to batch"
+            raise SettingError("cell.name", f"{problem}; {reason}")
         training = parse(TrainingSettings, value.get("training") or {}, "training")
         _check_precision(training.precision, cell)
         seed = value.get("seed", 0)

@@ -142,26 +142,30 @@ def _cache_folder() -> Path:
 TYPES = {torch.float32: "float32", torch.float64: "float64"}
 
 
-def call(name: str, states: Tensor, *arguments: Tensor | int) -> None:
+def call(name: str, states: Tensor, *arguments: Tensor | int | None) -> None:
     """Calls one scan of the library, which must be there.
 
     Args:
         name: without its type, for example ``elman_forward``.
         states: shape (P, T + 1, B, H); tells type and sizes.
         arguments: what follows sizes and threads in its declaration; tensors on the CPU,
-            contiguous, of the same type.
+            contiguous, of the same type, or None for an array that is not there.
     """
     loaded = library()
     if loaded is None:
         raise RuntimeError("there are no compiled scans")
     if not all(one.is_contiguous() for one in arguments if isinstance(one, Tensor)):
         raise ValueError(f"{name} takes contiguous tensors")
+    if not all(one.dtype == states.dtype for one in arguments if isinstance(one, Tensor)):
+        raise ValueError(f"{name} takes tensors of one type")
     pack, steps, batch, size = states.shape
     numbers = [pack, steps - 1, batch, size, torch.get_num_threads()]
     getattr(loaded, f"{name}_{TYPES[states.dtype]}")(
         *map(ctypes.c_int64, numbers),
         *(
-            ctypes.c_void_p(one.data_ptr()) if isinstance(one, Tensor) else ctypes.c_int64(one)
+            ctypes.c_int64(one)
+            if isinstance(one, int)
+            else ctypes.c_void_p(None if one is None else one.data_ptr())
             for one in arguments
         ),
     )
