@@ -15,6 +15,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from longhaul_trainers.threads import threads_for_scans
+
 _log = logging.getLogger(__name__)
 
 VARIABLE = "LONGHAUL_COMPILED_SCANS"
@@ -33,7 +35,7 @@ FLAGS = (
     "-shared",
     "-fPIC",
 )
-TIMEOUT_S = 120
+TIMEOUT_S = 600
 
 
 @cache
@@ -159,7 +161,7 @@ def call(name: str, states: Tensor, *arguments: Tensor | int | None) -> None:
     if not all(one.dtype == states.dtype for one in arguments if isinstance(one, Tensor)):
         raise ValueError(f"{name} takes tensors of one type")
     pack, steps, batch, size = states.shape
-    numbers = [pack, steps - 1, batch, size, torch.get_num_threads()]
+    numbers = [pack, steps - 1, batch, size, threads_for_scans()]
     getattr(loaded, f"{name}_{TYPES[states.dtype]}")(
         *map(ctypes.c_int64, numbers),
         *(
