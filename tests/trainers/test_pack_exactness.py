@@ -27,7 +27,7 @@ CASES = [
 every_case = pytest.mark.parametrize(("cell", "precision"), CASES)
 
 
-def config(cell, precision, seed, *, size=18, batch=5, delay=2, rate=3e-3):
+def config(cell, precision, seed, *, size=16, batch=5, delay=2, rate=3e-3):
     return TrialConfig.parse(
         {
             "task": {"name": "copying", "delay": delay},
@@ -127,15 +127,7 @@ def test_while_neighbours_leave_and_are_replaced(cell, precision, alone):
 
 @pytest.mark.parametrize(
     ("cell", "precision"),
-    [
-        ("exprnn", "float32"),
-        ("exprnn", "bfloat16"),
-        ("nnrnn", "float32"),
-        ("lstm", "bfloat16"),
-        ("gru", "float32"),
-        ("urnn", "bfloat16"),
-        ("goru", "float32"),
-    ],
+    [("exprnn", "float32"), ("nnrnn", "bfloat16"), ("lstm", "bfloat16"), ("gru", "float32")],
 )
 def test_on_any_number_of_threads(cell, precision):
     """Large enough that libraries split products among threads, along their sums too."""

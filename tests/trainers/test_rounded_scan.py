@@ -155,7 +155,9 @@ def test_written_with_torch_it_is_the_same():
     assert done.returncode == 0, done.stdout
 
 
+@pytest.mark.slow  # compiles all scans once more
 @needs_compiler
+@pytest.mark.timeout(900)
 def test_without_tile_registers_it_is_the_same(tmp_path):
     if not library.has_tiles():
         pytest.skip("no tile registers here, so that the other tests have shown it")
