@@ -18,7 +18,9 @@ from longhaul.ledger import (
     TrialState,
 )
 from longhaul.search.study import SpaceExhaustedError, Study
+from longhaul.spec.objectives import LOSS
 from longhaul.spec.search_spec import SearchSpec
+from longhaul_trainers.settings import dump
 
 OPEN = (TrialState.SUGGESTED, TrialState.RUNNING)
 INTERRUPTED = "interrupted"
@@ -86,6 +88,13 @@ class SearchRun:
             return False
         here = 0.0 if self._began is None else time.monotonic() - self._began
         return self._seconds_before + here >= limit
+
+    def opened(self) -> None:
+        """Writes that this run begins, and what the search minimises where that is not the loss."""
+        objective = self.spec.search.objective
+        more = {} if objective == LOSS else {"objective": dump(objective)}
+        resumed = bool(self.record.trials)
+        self._append(EventKind.OPENED, None, trials=self.trials, resumed=resumed, **more)
 
     def settle(self) -> None:
         """Ends the trials whose last decision was written down, but not their end."""

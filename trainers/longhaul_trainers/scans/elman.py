@@ -34,6 +34,7 @@ from longhaul_trainers.scans.native.elman import (
     compiled_elman,
 )
 from longhaul_trainers.scans.native.rounded_elman import compiled_rounded_elman
+from longhaul_trainers.scans.recorded_elman import RecordedElman, recorded_elman
 from longhaul_trainers.scans.rounded_elman import rounded_elman_scan
 
 
@@ -125,7 +126,7 @@ class _ElmanScan(torch.autograd.Function):
         gradients = torch.empty_like(states)
         gradients[:, 0] = 0
         gradients[:, 1:] = output_gradient.transpose(0, 1)
-        fused = fused_elman(ctx.phi, states, precision)
+        fused = _on_a_device(ctx.phi, states, precision)
         if fused is not None:
             fused.backward(recurrent.contiguous(), states, gradients)
         else:
@@ -145,9 +146,16 @@ class _ElmanScan(torch.autograd.Function):
 
 def _in_one_call(
     phi: Nonlinearity, states: Tensor, precision: Precision
-) -> CompiledElman | FusedElman | None:
-    """All steps as one call, on a CPU or a CUDA device, where there is such a scan."""
-    return compiled_elman(phi, states, precision) or fused_elman(phi, states, precision)
+) -> CompiledElman | FusedElman | RecordedElman | None:
+    """All steps as one call or few, where there is such a scan."""
+    return compiled_elman(phi, states, precision) or _on_a_device(phi, states, precision)
+
+
+def _on_a_device(
+    phi: Nonlinearity, states: Tensor, precision: Precision
+) -> FusedElman | RecordedElman | None:
+    """The same of a CUDA device; the one that is recorded where the other is not for its size."""
+    return fused_elman(phi, states, precision) or recorded_elman(phi, states, precision)
 
 
 def _pull_back(

@@ -43,7 +43,7 @@ template <class R> class WeightSums {
   // Adds the block to the sums.
   void end() {
     const int64_t stride = padded<R>(width_);
-    multiply_panels<R>(columns_, count_, stride, panels_.get(), rows_.get(), 1, columns_,
+    multiply_panels(columns_, count_, stride, panels_.get(), rows_.get(), 1, columns_,
                        sums_.get(), stride, sums_.get(), stride);
   }
 
