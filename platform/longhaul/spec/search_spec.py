@@ -128,9 +128,9 @@ class SearchSpec:
         """Hash of what decides which configurations are tried, as hexadecimal digits.
 
         These are the tree, the order in which its holes are asked for, enqueued points, seed,
-        sampler and scheduler. Name and description do not decide, nor does what a resumed search
-        may change: the number of trials, how many run at once, their resources, the tolerance of
-        failures.
+        sampler and scheduler; with ``order: number`` also how many run at once. Name and
+        description do not decide, nor does what a resumed search may change: the number of trials,
+        how many run at once, their resources, the tolerance of failures.
         """
         defines = {
             "tree": dump_tree(self.tree),
@@ -139,6 +139,8 @@ class SearchSpec:
             "sampler": dump(self.search.sampler),
             "scheduler": dump(self.search.scheduler),
         }
+        if self.search.order == "number":
+            defines["order"] = {"number": self.search.parallel}
         if self.enqueue:
             defines["enqueue"] = [*self.enqueue]
         text = json.dumps(defines, sort_keys=True, separators=(",", ":"), allow_nan=False)
