@@ -7,11 +7,12 @@ CONSTRAINTS ?= infra/constraints/cpu.txt
 
 BIN := .venv/bin
 PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c $(CONSTRAINTS)
-# Those that measure; what they share, or start, is left out.
+# Those that measure; what they share, or start, or what needs a CUDA device, is left out.
 BENCHMARKS := $(filter-out \
-  $(patsubst %,benchmarks/%.py,machine process_times overhead_variants),$(wildcard benchmarks/*.py))
+  $(patsubst %,benchmarks/%.py,gpu machine plain_loop plain_search driver_costs process_times \
+  overhead_variants),$(wildcard benchmarks/*.py))
 
-.PHONY: help search test test-slow test-gpu test-browser check docs bench clean
+.PHONY: help search test test-slow test-gpu test-browser check infra docs bench clean
 
 help: ## show these lines
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
@@ -48,6 +49,9 @@ check: .venv/installed-dev ## ruff, mypy and pyright
 	@$(BIN)/mypy
 	@$(BIN)/pyright
 
+infra: .venv/installed-infra ## check every file of infra/ with the program that will read it
+	@$(BIN)/python infra/checks
+
 docs: .venv/installed ## rewrite docs/cells.md from the cells
 	@$(BIN)/python -m longhaul_trainers.cells.page docs/cells.md
 
@@ -67,6 +71,12 @@ clean: ## remove the environment, caches and builds; searches and their results 
 .venv/installed-dev: pyproject.toml $(CONSTRAINTS) | .venv/created
 	$(PIP_INSTALL) -e ".[dev]"
 	@touch .venv/installed $@
+
+# Ray's job server among them: without it nothing of infra/ can be rehearsed.
+.venv/installed-infra: infra/checks/tools.txt infra/constraints/cluster.txt | .venv/installed-dev
+	$(PIP_INSTALL) -c infra/constraints/cluster.txt -r infra/checks/tools.txt \
+	  "ray[default]" "mlflow[auth]" boto3 psycopg2-binary
+	@touch $@
 
 .venv/created:
 	@$(PYTHON) -c "" 2>/dev/null || \

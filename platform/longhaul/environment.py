@@ -43,7 +43,7 @@ def capture(device: str, threads: int) -> dict[str, Any]:
     from longhaul_trainers.scans.native import library as native
 
     environment = {
-        "versions": _versions(),
+        "versions": dict(_versions()),
         "processor": _processor(),
         "instruction_set": torch.backends.cpu.get_cpu_capability(),
         "device": torch.cuda.get_device_name() if device != "cpu" else "cpu",
@@ -52,7 +52,7 @@ def capture(device: str, threads: int) -> dict[str, Any]:
         "trainers_sha256": _trainers_sha256(),
         "scans": (native if device == "cpu" else fused).identity(),
         "system": platform.platform(),
-        "libraries": _libraries(),
+        "libraries": dict(_libraries()),
     }
     return environment | {"fingerprint": fingerprint(environment)}
 
@@ -81,6 +81,7 @@ def differences(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
     return lines
 
 
+@cache
 def _versions() -> dict[str, str]:
     from importlib.metadata import version
 
@@ -88,12 +89,14 @@ def _versions() -> dict[str, str]:
     return {"python": python} | {name: version(name) for name in _PACKAGES}
 
 
+@cache
 def _libraries() -> dict[str, str]:
     from importlib.metadata import version
 
     return {name: version(name) for name in ("ray", "optuna", "mlflow", "pyarrow")}
 
 
+@cache
 def _processor() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()

@@ -185,9 +185,16 @@ def repeat(recording: Recording, tolerance: float, progress: Progress) -> Verdic
     return _compare(recording, rows, tolerance, different)
 
 
-def study_seeds(recording: Recording, count: int, progress: Progress) -> SeedStudy:
-    """Trains a recorded configuration from fresh seeds, all together as one pack."""
-    seeds = [derive_seed(recording.config["seed"], "fresh", i) for i in range(count)]
+def study_seeds(recording: Recording, count: int, progress: Progress, first: int = 0) -> SeedStudy:
+    """Trains a recorded configuration from fresh seeds, all together as one pack.
+
+    Args:
+        recording: the trial.
+        count: how many seeds.
+        progress: hears how far it is.
+        first: number of the first of them: the seeds of two halves are those of the whole.
+    """
+    seeds = [derive_seed(recording.config["seed"], "fresh", first + i) for i in range(count)]
     pack = _pack([{**recording.config, "seed": seed} for seed in seeds], _like(recording)["device"])
     for points in pack.train():
         progress(points[0].step, pack.steps)
@@ -199,7 +206,7 @@ def study_seeds(recording: Recording, count: int, progress: Progress) -> SeedStu
         name: [value if ok else None for value, ok in zip(row, alive, strict=True)]
         for name, row in values.items()
     }
-    summary = {name: _summary([v for v in row if v is not None]) for name, row in values.items()}
+    summary = {name: interval([v for v in row if v is not None]) for name, row in values.items()}
     return SeedStudy(recording.label, seeds, values, summary, alive.count(False))
 
 
@@ -273,7 +280,8 @@ def _relative(one: float | None, other: float | None) -> float:
     return abs(one - other) / max(abs(one), abs(other), 1e-12)
 
 
-def _summary(values: Sequence[float]) -> dict[str, float]:
+def interval(values: Sequence[float]) -> dict[str, float]:
+    """Mean, sample deviation and 95 % interval of the mean (Student's t): what can be told."""
     if not values:
         return {}
     mean = statistics.fmean(values)

@@ -45,11 +45,11 @@ def _one_thread():
     torch.set_num_threads(before)
 
 
-@pytest.fixture
-def host(monkeypatch):
-    """A host as if it were an actor: its answers are there at once."""
+@pytest.fixture(params=[1, 2])
+def host(monkeypatch, request):
+    """A host of so many threads as if it were an actor: its answers are there at once."""
     monkeypatch.setattr(hosted_training, "_answer", lambda answer: answer)
-    direct = PackHost("cpu", 1)
+    direct = PackHost("cpu", request.param)
     methods = ("take_on", "news", "environment")
     handle = {name: SimpleNamespace(remote=getattr(direct, name)) for name in methods}
     return SimpleNamespace(direct=direct, **handle)
@@ -167,10 +167,9 @@ def test_a_trial_that_was_given_up_for_dead_hands_itself_in_again(
     def forgetful(ticket, patience_s):
         if len(forgotten) < 5:
             forgotten.append(ticket)
-            with host.direct._news:
-                monkeypatch.setattr(pack_host, "LEASE_S", -1.0)
-                host.direct._drop_the_dead()
-                monkeypatch.setattr(pack_host, "LEASE_S", 60.0)
+            monkeypatch.setattr(pack_host, "LEASE_S", -1.0)
+            host.direct._drop_the_dead()
+            monkeypatch.setattr(pack_host, "LEASE_S", 60.0)
         return told(ticket, patience_s)
 
     monkeypatch.setattr(host, "news", SimpleNamespace(remote=forgetful))
@@ -191,9 +190,9 @@ def test_a_trial_that_is_handed_in_again_takes_the_place_of_its_former_self(host
     assert [news.point.step for news in told] == [4, 8]
     assert told[-1].outcome is None
     deadline = time.monotonic() + 30
-    while host.direct._busy() and time.monotonic() < deadline:
+    while host.direct.busy() and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert not host.direct._busy()
+    assert not host.direct.busy()
 
 
 def test_a_damaged_checkpoint_is_an_error_of_its_trial_alone(host, search):

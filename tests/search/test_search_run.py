@@ -1,11 +1,12 @@
 """The course of a search without Ray: who is handed out, and what the ledger says afterwards."""
 
 import math
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from longhaul.ledger import Ledger, SearchState, TrialState
-from longhaul.search.run import INTERRUPTED, SearchRun
+from longhaul.ledger import Event, EventKind, Ledger, SearchState, TrialState
+from longhaul.search.run import INTERRUPTED, SearchRun, seconds_spent
 from longhaul.spec.search_spec import SearchSpec
 
 SPACE = """
@@ -229,3 +230,46 @@ def test_a_trial_that_cannot_be_trained_has_no_number_of_parameters():
     from longhaul.search.run import _parameters
 
     assert _parameters({"task": "copying", "cell": {"name": "lstm", "parameters": 2}}) is None
+
+
+def test_after_its_seconds_no_further_trial_begins_and_those_begun_are_finished(
+    ledger, monkeypatch
+):
+    now = [100.0]
+    monkeypatch.setattr("longhaul.search.run.time.monotonic", lambda: now[0])
+    text = ledger.spec_text().replace("seconds: null", "seconds: 60")
+    spec = SearchSpec.from_text(text, "spec.yaml", name="s")
+    assert spec.sha256 == SearchSpec.from_text(ledger.spec_text(), "spec.yaml", name="s").sha256
+    with ledger.acquire() as writer:
+        run = SearchRun(spec, ledger, writer)
+        assert run.next_trial("a")["number"] == 0
+        now[0] += 59
+        assert run.next_trial("b")["number"] == 1
+        now[0] += 1
+        assert run.next_trial("c") is None
+        assert run.remaining == 0
+        for name in "ab":
+            run.started(name, "node")
+            finish(run, name)
+        run.close()
+    record = ledger.record()
+    assert record.state == SearchState.COMPLETED
+    assert record.reason == "the time in which trials may begin is over"
+
+
+def test_the_seconds_of_a_search_are_those_of_all_its_runs():
+    def event(second, kind, trial=None):
+        time = datetime(2024, 5, 1, tzinfo=UTC) + timedelta(seconds=second)
+        return Event(0, 0, time, kind, trial)
+
+    events = [
+        event(0, EventKind.OPENED),
+        event(10, EventKind.SUGGESTED, 0),
+        event(25, EventKind.REPORTED, 0),
+        event(1000, EventKind.OPENED),
+        event(1010, EventKind.STARTED, 0),
+        event(1013, EventKind.FINISHED, 0),
+        event(1500, EventKind.CLOSED),
+    ]
+    assert seconds_spent(events) == 15 + 3
+    assert seconds_spent(events[:1]) == 0

@@ -4,8 +4,6 @@ The interpreter computes what the kernels say, in float64 too; how they behave o
 tests marked ``gpu`` in test_on_gpu.py show.
 """
 
-import importlib
-import sys
 from dataclasses import replace
 
 import pytest
@@ -20,23 +18,10 @@ from longhaul_trainers.scans.native import elman as native
 
 pytest.importorskip("triton", reason="Triton is not installed (it is for Linux alone)")
 
-PACKAGE = "longhaul_trainers.scans.fused"
-KERNELS = [f"{PACKAGE}.{name}" for name in ("phi_kernels", "elman_kernels")]
+pytestmark = pytest.mark.usefixtures("interpreted")
+
 FUSED = ["identity", "leaky_relu", "modrelu", "relu", "tanh"]
 ROUNDING = {torch.float64: 1e-12, torch.float32: 2e-5}
-
-
-@pytest.fixture(autouse=True)
-def interpreted(monkeypatch):
-    """Kernels are made for the interpreter or for a device when their module is imported."""
-    monkeypatch.setenv("TRITON_INTERPRET", "1")
-    for name in KERNELS:
-        monkeypatch.delitem(sys.modules, name, raising=False)
-    loaded = [importlib.import_module(name) for name in KERNELS]
-    yield
-    for module in loaded:
-        sys.modules.pop(module.__name__, None)
-        delattr(sys.modules[PACKAGE], module.__name__.rpartition(".")[2])
 
 
 @pytest.fixture
@@ -224,7 +209,7 @@ def test_which_scans_are_fused(monkeypatch):
         return fused.fused_elman(phi, states, precision, leak) is not None
 
     assert not found(torch.zeros(1, 2, 3, 4)), "on the CPU"
-    monkeypatch.setattr(fused, "on_device", lambda tensor: True)
+    monkeypatch.setattr(library, "_on_device", lambda tensor: True)
     assert found(torch.zeros(1, 2, 3, 4))
     assert found(torch.zeros(1, 2, 3, 4), "bfloat16")
     assert not found(torch.zeros(1, 2, 3, 4, dtype=torch.float64))

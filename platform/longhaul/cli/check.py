@@ -1,4 +1,4 @@
-"""``longhaul check``: whether a search space can be run, and what running it amounts to."""
+"""``longhaul check``: whether a space or suite can be run, and what running it amounts to."""
 
 from typing import TYPE_CHECKING
 
@@ -20,19 +20,27 @@ if TYPE_CHECKING:
 def check(space: str, name: str | None, changes: tuple[str, ...], as_json: bool) -> None:
     """Check a search space and show what a search over it amounts to.
 
-    SPACE is a file or the name of a shipped space. Nothing is written or trained.
+    SPACE is a file or the name of a shipped space or suite. Nothing is written or trained.
 
     \b
     longhaul check copying-quickstart
     longhaul check my-space.yaml --set training.steps=100
+    longhaul check suites/copying-small
     """
     # imported here: torch takes seconds
     from dataclasses import asdict
 
     from longhaul.cli.output import emit
     from longhaul.spec.search_spec import SearchSpec
+    from longhaul.spec.suite import Suite, is_suite
     from longhaul.spec.summary import summarise
 
+    if is_suite(space):
+        from longhaul.cli.suites import check_text, checked
+
+        told = checked(Suite.load(space, changes, name))
+        emit(told, as_json, lambda: check_text(told))
+        return
     summary = summarise(SearchSpec.load(space, changes, name))
     emit(asdict(summary), as_json, lambda: _render(summary))
 

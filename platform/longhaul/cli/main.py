@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "longhaul.cli.reproduce:reproduce_command",
         "Train a recorded trial again and compare every value.",
     ),
+    "compare": ("longhaul.cli.compare:compare_command", "Compare the searches of a suite."),
     "replay": (
         "longhaul.cli.replay:replay_command",
         "Check every recorded suggestion and decision again.",

@@ -1,4 +1,4 @@
-"""What ``search`` and ``resume`` share: running, showing, and what to type next."""
+"""What ``search`` and ``resume`` share: beginning, running, showing, and what to type next."""
 
 import sys
 from typing import TYPE_CHECKING, Any
@@ -33,6 +33,20 @@ def run_and_report(
     Exits with 1 where the search could not go on, or had no trial that ran to its end, and with
     130 where it was interrupted.
     """
+    result = run_shown(ledger, place, overrides, wanted)
+    next_commands = _next(result, place)
+    emit(result.as_dict() | {"next": next_commands}, as_json, lambda: _text(result, next_commands))
+    if result.state != "complete":
+        raise click.exceptions.Exit(INTERRUPTED_STATUS if result.state == "interrupted" else 1)
+
+
+def run_shown(
+    ledger: "Ledger",
+    place: "Place",
+    overrides: dict[str, Any],
+    wanted: "SearchSpec | None" = None,
+) -> "Outcome":
+    """Runs a search, shows its progress on standard error, and tells how it ended."""
     from longhaul.search.driver import run_search
     from longhaul.search.view import PlainView, TerminalView
 
@@ -44,11 +58,7 @@ def run_and_report(
         run = run_search(ledger, place, view, overrides, wanted)
     finally:
         view.close()
-    result = _outcome(run)
-    next_commands = _next(result, place)
-    emit(result.as_dict() | {"next": next_commands}, as_json, lambda: _text(result, next_commands))
-    if result.state != "complete":
-        raise click.exceptions.Exit(INTERRUPTED_STATUS if result.state == "interrupted" else 1)
+    return _outcome(run)
 
 
 def _outcome(run: "SearchRun") -> "Outcome":
@@ -67,8 +77,8 @@ def _outcome(run: "SearchRun") -> "Outcome":
     return outcome(run.record, baseline, state, reason)
 
 
-def _next(result: "Outcome", place: "Place") -> dict[str, str]:
-    """The commands that come next, with the options that are not the defaults."""
+def place_options(place: "Place") -> tuple[str, str]:
+    """The options for a place's storage and tracking, empty where they are the defaults."""
     from longhaul.cli.options import DEFAULT_STORAGE, default_tracking_uri
     from longhaul.redaction import redact
 
@@ -77,6 +87,12 @@ def _next(result: "Outcome", place: "Place") -> dict[str, str]:
     if "://" not in place.storage and place.tracking_uri != default_tracking_uri(place.storage):
         # An address may hold a password, and what is printed here ends in logs.
         tracking = f" --tracking-uri {redact(place.tracking_uri)}"
+    return storage, tracking
+
+
+def _next(result: "Outcome", place: "Place") -> dict[str, str]:
+    """The commands that come next, with the options that are not the defaults."""
+    storage, tracking = place_options(place)
     commands = {"watch": f"longhaul ui{storage}{tracking}"}
     if result.best is not None:
         commands["reproduce"] = f"longhaul reproduce {result.name}{storage}"
@@ -100,14 +116,73 @@ def _text(result: "Outcome", next_commands: dict[str, str]) -> "RenderableType":
     parts: list[RenderableType] = [Text("\n".join(lines)), Text(""), cell_table(result)]
     if result.params is not None:
         shown = {name: _short(value) for name, value in result.params.items()}
-        parts.append(Text(f"\nbest configuration (trial {result.best}):\n{_columns(shown)}"))
-    return Group(*parts, Text(f"\nnext:\n{_columns(next_commands)}"))
+        parts.append(Text(f"\nbest configuration (trial {result.best}):\n{columns(shown)}"))
+    return Group(*parts, Text(f"\nnext:\n{columns(next_commands)}"))
 
 
 def _short(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _columns(rows: "Mapping[str, str]") -> str:
+def columns(rows: "Mapping[str, str]") -> str:
+    """Names and texts, one a line, the texts below each other."""
     width = max(len(name) for name in rows)
     return "\n".join(f"  {name:<{width}}  {value}" for name, value in rows.items())
+
+
+def open_or_create(spec: "SearchSpec", storage: str, address: str | None) -> "Ledger":
+    """The search's ledger, created where there is none yet.
+
+    Raises:
+        RequestError: another search has the name, or a trial fits nowhere.
+    """
+    from longhaul.errors import RequestError
+    from longhaul.ledger import Ledger
+    from longhaul.search.driver import local_resources, search_environment
+    from longhaul.search.fleet import check_resources
+    from longhaul_trainers.errors import SettingError
+
+    if address is None:
+        check_resources(spec, local_resources())
+    ledger = existing(spec, storage)
+    if ledger is not None:
+        return ledger
+    try:
+        environment = search_environment(spec)
+    except SettingError as error:
+        raise RequestError(str(error)) from error
+    return Ledger.create(storage, spec.name, spec.to_yaml(), environment)
+
+
+def existing(spec: "SearchSpec", storage: str) -> "Ledger | None":
+    """The ledger of a search that was begun before, None where it was not.
+
+    Raises:
+        RequestError: another search has the name.
+    """
+    from longhaul.errors import RequestError
+    from longhaul.ledger import Ledger, UnknownSearchError
+    from longhaul.spec.search_spec import SearchSpec
+
+    try:
+        ledger = Ledger.open(storage, spec.name)
+    except UnknownSearchError:
+        return None
+    recorded = SearchSpec.from_text(ledger.spec_text(), f"{spec.name}/spec.yaml", name=spec.name)
+    if recorded.sha256 != spec.sha256:
+        raise RequestError(
+            f"there is another search called {spec.name} in {storage}: "
+            f"{_difference(recorded, spec)}; give this one a name of its own: --name {spec.name}-2"
+        )
+    return ledger
+
+
+def _difference(recorded: "SearchSpec", wanted: "SearchSpec") -> str:
+    """The first line in which two specifications differ."""
+    import difflib
+
+    old, new = recorded.to_yaml().splitlines(), wanted.to_yaml().splitlines()
+    lines = [line for line in difflib.ndiff(old, new) if line[0] in "-+"]
+    was = next((line[1:].strip() for line in lines if line[0] == "-"), "nothing")
+    now = next((line[1:].strip() for line in lines if line[0] == "+"), "nothing")
+    return f"it has `{was}` where this one has `{now}`"

@@ -1,4 +1,6 @@
-"""``longhaul spaces``: the search spaces that come with Longhaul."""
+"""``longhaul spaces``: the search spaces and suites that come with Longhaul."""
+
+from typing import Any
 
 import click
 
@@ -8,7 +10,7 @@ from longhaul.cli.options import json_option
 @click.command()
 @json_option
 def spaces(as_json: bool) -> None:
-    """List the search spaces that come with Longhaul.
+    """List the search spaces that come with Longhaul, and the suites that compare several.
 
     \b
     longhaul spaces
@@ -16,9 +18,10 @@ def spaces(as_json: bool) -> None:
     """
     # imported here: torch takes seconds
     from longhaul.cli.output import emit
-    from longhaul.cli.tables import table
+    from longhaul.cli.tables import stacked, table
     from longhaul.spec.search_spec import SearchSpec
-    from longhaul.spec.shipped import shipped_spaces
+    from longhaul.spec.shipped import SUITES, shipped_spaces, shipped_suites
+    from longhaul.spec.suite import Suite
     from longhaul.spec.summary import summarise
 
     found = []
@@ -37,6 +40,33 @@ def spaces(as_json: bool) -> None:
                 "file": path,
             }
         )
+    suites: list[dict[str, Any]] = []
+    for name, path in shipped_suites().items():
+        suite = Suite.load(name)
+        suites.append(
+            {
+                "name": f"{SUITES}/{name}",
+                "description": suite.description,
+                "source": suite.source,
+                "searches": [one.spec.name for one in suite.searches],
+                "trials": suite.budget.trials,
+                "seeds": suite.seeds,
+                "file": path,
+            }
+        )
     columns = ["name", "trials", "steps", "description"]
     rows = [[one["name"], one["trials"], f"{one['steps']:,}", one["description"]] for one in found]
-    emit({"spaces": found}, as_json, lambda: table(columns, rows, numbers=["trials", "steps"]))
+    of_suites = ["suite", "searches", "trials each", "description"]
+    compared = [
+        [one["name"], len(one["searches"]), one["trials"] or "any", one["description"]]
+        for one in suites
+    ]
+    emit(
+        {"spaces": found, "suites": suites},
+        as_json,
+        lambda: stacked(
+            table(columns, rows, numbers=["trials", "steps"]),
+            "",
+            table(of_suites, compared, numbers=["searches", "trials each"]),
+        ),
+    )

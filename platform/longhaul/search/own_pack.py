@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import safetensors.torch
+import torch
 
 from longhaul.search.training import Checkpoint, TrialOutcome
 from longhaul_trainers.training.evaluation import Measure
@@ -27,7 +28,8 @@ class OwnPack:
     def __init__(
         self, config: Mapping[str, Any], device: str, checkpoint: Checkpoint | None
     ) -> None:
-        self._pack = Pack([TrialConfig.parse(dict(config))], device)
+        trial = TrialConfig.parse(dict(config))
+        self._pack = Pack([trial], device, measure=_measure(trial, device))
         if checkpoint is not None:
             self._pack.restore(checkpoint)
 
@@ -53,6 +55,18 @@ class OwnPack:
     def outcome(self) -> TrialOutcome:
         """See `Training.outcome`."""
         return outcome(self._pack.slot_state(0), self._pack.measure, self._pack.test()[0])
+
+
+_latest: dict[str, Measure] = {}
+
+
+def _measure(trial: TrialConfig, device: str) -> Measure:
+    """The fixed sets, made once for all trials of one structure that follow each other here."""
+    key = f"{device} {trial.structure()!r}"
+    if key not in _latest:
+        _latest.clear()
+        _latest[key] = Measure(trial, torch.device(device))
+    return _latest[key]
 
 
 def outcome(state: SlotState, measure: Measure, tested: Mapping[str, float]) -> TrialOutcome:

@@ -1,11 +1,13 @@
 """The course of one search: what is tried next, and every decision written down."""
 
 import math
+import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from longhaul.ledger import (
+    Event,
     EventKind,
     Fold,
     Ledger,
@@ -61,6 +63,8 @@ class SearchRun:
             number for number, one in sorted(self.record.trials.items()) if one.state in OPEN
         )
         self._next = max(self.record.trials, default=-1) + 1
+        self._seconds_before = seconds_spent(events)
+        self._began: float | None = None
         self.stop_reason: str | None = None
         self.exhausted = False
         self._order = ArrivalOrder()
@@ -75,7 +79,17 @@ class SearchRun:
     @property
     def remaining(self) -> int:
         """How many trials are still to be handed out."""
-        return len(self._unfinished) + max(0, self.trials - self._next)
+        new = 0 if self.out_of_time else max(0, self.trials - self._next)
+        return len(self._unfinished) + new
+
+    @property
+    def out_of_time(self) -> bool:
+        """Whether the time in which trials may begin is over."""
+        limit = self.spec.search.seconds
+        if limit is None:
+            return False
+        here = 0.0 if self._began is None else time.monotonic() - self._began
+        return self._seconds_before + here >= limit
 
     @property
     def waiting(self) -> bool:
@@ -109,7 +123,9 @@ class SearchRun:
     def next_trial(self, tune_id: str) -> dict[str, Any] | None:
         """What a trainable needs for the next trial; None when there is none, or none now."""
         if not self._more or self.waiting:
+            self._next_turn()  # nobody waits for a trial that does not come
             return None
+        self._began = self._began or time.monotonic()
         if self._unfinished:
             number = self._unfinished.popleft()
         else:
@@ -240,11 +256,31 @@ class SearchRun:
             state = SearchState.FAILED
             self._append(EventKind.CLOSED, None, reason=self.stop_reason, state=state)
         else:
-            reason = "the space has no further configuration" if self.exhausted else "complete"
+            reason = "complete"
+            if self.exhausted:
+                reason = "the space has no further configuration"
+            elif self._next < self.trials and self.out_of_time:
+                reason = "the time in which trials may begin is over"
             self._append(EventKind.CLOSED, None, reason=reason, state=SearchState.COMPLETED)
 
     def _append(self, kind: EventKind, number: int | None, **data: Any) -> None:
         self._fold.apply(self._writer.append(kind, number, **data))
+
+
+def seconds_spent(events: Iterable[Event]) -> float:
+    """Seconds in which trials were handed out and trained, over all runs of a search.
+
+    A run counts from its first trial on, so that a slow start of Ray takes nothing away, to its
+    last event.
+    """
+    spent, began, last = 0.0, None, None
+    for event in events:
+        if event.kind is EventKind.OPENED:
+            spent += (last - began).total_seconds() if began and last else 0.0
+            began = None
+        elif event.trial is not None:
+            began, last = began or event.time, event.time
+    return spent + ((last - began).total_seconds() if began and last else 0.0)
 
 
 def _parameters(config: dict[str, Any]) -> int | None:

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 
+from longhaul.search.rung import Rung
 from longhaul.spec.search_settings import ASHASettings
 from longhaul.spec.search_spec import SearchSpec
 
@@ -29,7 +30,8 @@ class LedgerASHA(ASHAScheduler):
     """ASHA with one bracket, whose rungs can be filled from earlier reports.
 
     Differs from Tune's: a value that is not finite stops its trial at once and enters no rung; a
-    report counts at its own rung and at no lower one; nothing is drawn at random.
+    report counts at its own rung and at no lower one; nothing is drawn at random; a decision does
+    not cost more the more trials there were.
 
     Args:
         decisions: hears every decision.
@@ -47,16 +49,19 @@ class LedgerASHA(ASHAScheduler):
             reduction_factor=reduction_factor,
         )
         # Tune finds the number of rungs from a quotient of logarithms, which may be one short.
-        self._brackets[0]._rungs = [(float(rung), {}) for rung in reversed(rungs[:-1])]
+        bracket = self._brackets[0]
+        bracket._rungs = [(float(rung), Rung()) for rung in reversed(rungs[:-1])]
+        percent = (1 - 1 / reduction_factor) * 100
+        bracket.cutoff = lambda recorded: recorded.percentile(percent)  # type: ignore[method-assign]
         self._decisions = decisions
 
     def refill(self, reports: Mapping[int, Sequence[tuple[int, float]]]) -> None:
         """Fills the rungs from the reports (step, value) of each trial number, in any order."""
-        for milestone, recorded in self._brackets[0]._rungs:
-            for number, heard in reports.items():
-                for step, value in heard:
-                    if step == milestone and math.isfinite(value):
-                        recorded[f"recorded-{number}"] = -value
+        rungs = dict(self._brackets[0]._rungs)
+        for number, heard in reports.items():
+            for step, value in heard:
+                if step in rungs and math.isfinite(value):
+                    rungs[step][f"recorded-{number}"] = -value
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
         """Every trial competes in the one bracket; Tune's own draws one from the global numpy."""

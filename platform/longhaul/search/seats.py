@@ -20,6 +20,7 @@ class Seats:
     def __init__(self, hosts: int, slots: int) -> None:
         self._slots = slots
         self._taken: list[dict[str, str]] = [{} for _ in range(hosts)]
+        self._alike: list[Counter[str]] = [Counter() for _ in range(hosts)]
 
     def take(self, trial: str, structure: str) -> int:
         """The host for a trial.
@@ -30,17 +31,21 @@ class Seats:
         """
         # With more trials than seats, which nobody asks for, the emptiest host takes one more.
         free = [h for h, taken in enumerate(self._taken) if len(taken) < self._slots]
-        alike = [Counter(taken.values())[structure] for taken in self._taken]
         host = min(
-            free or range(len(self._taken)), key=lambda h: (-alike[h], len(self._taken[h]), h)
+            free or range(len(self._taken)),
+            key=lambda h: (-self._alike[h][structure], len(self._taken[h]), h),
         )
         self._taken[host][trial] = structure
+        self._alike[host][structure] += 1
         return host
 
     def leave(self, trial: str) -> None:
         """Frees the trial's seat, if it has one."""
-        for taken in self._taken:
-            taken.pop(trial, None)
+        for taken, alike in zip(self._taken, self._alike, strict=True):
+            structure = taken.pop(trial, None)
+            if structure is not None:
+                alike[structure] -= 1
+                alike += Counter()  # forgets those that nobody is of any more
 
 
 def structure_of(config: Mapping[str, Any]) -> str:

@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Iterable
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from longhaul.ledger import Event
@@ -125,10 +126,7 @@ class Study:
                 if trial.params == data["params"]:
                     return trial
                 self._tell(trial, "FAIL")
-        distributions = {
-            name: optuna.distributions.json_to_distribution(text)
-            for name, text in data["distributions"].items()
-        }
+        distributions = {name: _distribution(text) for name, text in data["distributions"].items()}
         self._study.add_trial(
             optuna.trial.create_trial(
                 state=optuna.trial.TrialState.RUNNING,
@@ -181,6 +179,14 @@ class Suggestion:
             name: optuna.distributions.distribution_to_json(one)
             for name, one in trial.distributions.items()
         }
+
+
+@cache
+def _distribution(text: str) -> Any:
+    """A distribution that all trials of a search share, from Optuna's JSON."""
+    from optuna.distributions import json_to_distribution
+
+    return json_to_distribution(text)
 
 
 def _identity(config: dict[str, Any]) -> str:

@@ -1,6 +1,7 @@
-"""Changing leaves of a space from the command line: ``--set PATH=VALUE``."""
+"""Changing leaves of a space: ``--set PATH=VALUE`` on the command line, or a suite's changes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from longhaul.errors import RequestError
@@ -11,7 +12,15 @@ from longhaul_trainers.errors import nearest
 from longhaul_trainers.settings import Settings, describe
 
 
-def override(document: Document, changes: Sequence[str]) -> Document:
+def _of_command_line(path: str) -> str:
+    return f"--set {path}" if path else "--set"
+
+
+def override(
+    document: Document,
+    changes: Sequence[str],
+    origin: Callable[[str], str] = _of_command_line,
+) -> Document:
     """The document with some leaves changed.
 
     A path goes through a branch by its label, ``cell.exprnn.hidden_size``. A key that is new is
@@ -20,37 +29,57 @@ def override(document: Document, changes: Sequence[str]) -> Document:
     Args:
         document: as read.
         changes: ``PATH=VALUE`` each, VALUE in YAML, a hole where one may be; later ones win.
+        origin: what to call the place that asks for a change, from the change's path; without a
+            path, from nothing.
 
     Raises:
         RequestError: no such place, or a VALUE that is no YAML.
     """
     for change in changes:
-        document = _changed(document, change)
+        document = _changed(document, change, origin)
     return document
 
 
-def _changed(document: Document, change: str) -> Document:
+def _changed(document: Document, change: str, named: Callable[[str], str]) -> Document:
     path, equals, text = change.partition("=")
     path = path.strip()
-    origin = f"--set {path}"
     if not equals or not path or not all(path.split(".")):
-        raise RequestError(f"--set {change!r}: expected PATH=VALUE, for example training.steps=100")
+        problem = "expected PATH=VALUE, for example training.steps=100"
+        raise RequestError(f"{named('')} {change!r}: {problem}")
+    origin = named(path)
     if not text.strip():
-        raise RequestError(f"{origin}: found no value; expected PATH=VALUE, null for none")
-    keys = path.split(".")
-    value = read_text(text, origin, lambda _: origin, tuple(keys)).value
-    place, changed = _with(document.value, keys, value, (), origin)
+        raise request_error(origin, path, "found no value; expected PATH=VALUE, null for none")
+    keys = tuple(path.split("."))
+    value = read_text(text, origin, lambda _: origin, keys).value
+    place, changed = _with(document.value, keys, value, (), _Asked(origin, keys))
     kept = {at: line for at, line in document.origins.items() if at[: len(place)] != place}
     return Document(document.source, changed, kept | {place: origin})
 
 
-def _with(node: Any, keys: list[str], value: Any, at: KeyPath, origin: str) -> tuple[KeyPath, Any]:
+@dataclass(frozen=True)
+class _Asked:
+    """One change as it was asked for."""
+
+    origin: str
+    path: tuple[str, ...]
+
+    def walked(self, left: Sequence[str]) -> str:
+        """The part of the path before the keys that are left."""
+        return ".".join(self.path[: len(self.path) - len(left)])
+
+    def error(self, problem: str) -> RequestError:
+        return request_error(self.origin, ".".join(self.path), problem)
+
+
+def _with(
+    node: Any, keys: Sequence[str], value: Any, at: KeyPath, asked: _Asked
+) -> tuple[KeyPath, Any]:
     """The node with one leaf changed, and the topmost place that is new or different."""
     if not keys:
         return at, value
     key, rest = keys[0], keys[1:]
     if isinstance(node, Mapping) and isinstance(node.get("choice"), list):
-        return _with_branch(node, keys, value, at, origin)
+        return _with_branch(node, keys, value, at, asked)
     made = isinstance(node, str | None)
     if isinstance(node, str):
         # `sampler: tpe` is short for `sampler: {name: tpe}`
@@ -58,9 +87,9 @@ def _with(node: Any, keys: list[str], value: Any, at: KeyPath, origin: str) -> t
     elif node is None:
         node = _implied(at)
     if not isinstance(node, Mapping) or any(kind in node for kind in HOLE_KINDS):
-        where = _walked(origin, keys) or "the file"
-        raise request_error(origin, "", f"{where} is {node!r}, which has no keys; change it whole")
-    place, inner = _with(node.get(key), rest, value, (*at, key), origin)
+        where = asked.walked(keys) or "the file"
+        raise asked.error(f"{where} is {node!r}, which has no keys; change it whole")
+    place, inner = _with(node.get(key), rest, value, (*at, key), asked)
     if made:
         place = at
     elif key not in node:
@@ -69,28 +98,22 @@ def _with(node: Any, keys: list[str], value: Any, at: KeyPath, origin: str) -> t
 
 
 def _with_branch(
-    node: Mapping[str, Any], keys: list[str], value: Any, at: KeyPath, origin: str
+    node: Mapping[str, Any], keys: Sequence[str], value: Any, at: KeyPath, asked: _Asked
 ) -> tuple[KeyPath, Any]:
     options = list(node["choice"])
     labels = branch_labels(options)
-    where = _walked(origin, keys)
+    where = asked.walked(keys)
     if labels is None:
         problem = f"{where} is a choice among values, which have no keys; change it whole"
-        raise request_error(origin, "", problem)
+        raise asked.error(problem)
     if keys[0] not in labels:
         problem = f"{where} is a choice among branches and has none called {keys[0]!r}"
         example = f"{where}.{labels[0]}.KEY"
-        raise request_error(origin, "", f"{problem}; {nearest(keys[0], labels)}; write {example}")
+        raise asked.error(f"{problem}; {nearest(keys[0], labels)}; write {example}")
     index = labels.index(keys[0])
     down = (*at, "choice", index)
-    place, options[index] = _with(options[index], keys[1:], value, down, origin)
+    place, options[index] = _with(options[index], keys[1:], value, down, asked)
     return place, {"choice": options}
-
-
-def _walked(origin: str, keys: list[str]) -> str:
-    """The part of the path before the keys that are left."""
-    parts = origin.removeprefix("--set ").split(".")
-    return ".".join(parts[: len(parts) - len(keys)])
 
 
 def _implied(at: KeyPath) -> dict[str, Any]:

@@ -158,6 +158,12 @@ class SearchSettings(Settings):
     scheduler: SchedulerSettings = component(
         SCHEDULERS, ASHASettings(), help="who stops trials early"
     )
+    seconds: float | None = setting(
+        None,
+        gt=0,
+        help="seconds after the first trial began in which others may begin; null: no limit. "
+        "Those that run are trained to their end, and the time of an interruption does not count",
+    )
     max_failed_trials: int = setting(
         8, ge=0, help="failed trials that end the search; diverged ones do not count"
     )

@@ -84,6 +84,7 @@ class Replay:
         self._searching = True
         # Ordered sets: what is to be looked at, oldest first.
         self._waiting: dict[int, None] = {}
+        self._running: dict[int, None] = {}
         self._parent_waits = True
         self._described_at: float | None = None
         self._refusals: dict[int, int] = {}
@@ -108,6 +109,7 @@ class Replay:
                 self.set_searching(event.kind == "opened")
             if event.trial is not None:
                 self._waiting[event.trial] = None
+                self._note_whether_running(event.trial)
         if curves:
             self._wait_for_running()
 
@@ -312,9 +314,14 @@ class Replay:
         self._parent_waits = False
 
     def _wait_for_running(self) -> None:
-        for number, trial in self._fold.record.trials.items():
-            if trial.state == "running":
-                self._waiting[number] = None
+        self._waiting |= self._running
+
+    def _note_whether_running(self, number: int) -> None:
+        trial = self._fold.record.trials.get(number)
+        if trial is not None and trial.state == "running":
+            self._running[number] = None
+        else:
+            self._running.pop(number, None)
 
     def _skip(self, number: int) -> None:
         if number not in self._skipped:

@@ -16,8 +16,7 @@ from longhaul_trainers.matrices.base import RecurrentMatrix, RecurrentSettings
 from longhaul_trainers.nonlinearities import Nonlinearity, TanhSettings
 from longhaul_trainers.parameter_groups import ParameterGroup
 from longhaul_trainers.precision import PRECISIONS, Precision
-from longhaul_trainers.scans.elman import elman_scan
-from longhaul_trainers.scans.inputs import hoisted_input_product
+from longhaul_trainers.scans.driven_elman import driven_elman_scan
 from longhaul_trainers.settings import Settings, component, setting
 from longhaul_trainers.slots import stack_slots
 
@@ -158,9 +157,9 @@ class ElmanCell(Cell, Generic[S]):
 
     def forward(self, inputs: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         (initial,) = self.initial_state(inputs) if state is None else state
-        products = hoisted_input_product(inputs, self.input_weight, self.bias)
-        hidden = elman_scan(
-            self.recurrent.matrix(), products, initial, self.nonlinearity, self.precision
+        driven = (inputs, self.input_weight, self.bias)
+        hidden = driven_elman_scan(
+            self.recurrent.matrix(), *driven, initial, self.nonlinearity, self.precision
         )
         return hidden, (hidden[-1],)
 

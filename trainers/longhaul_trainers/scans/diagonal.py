@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from longhaul_trainers.nonlinearities import Nonlinearity, Pullback
-from longhaul_trainers.scans.native.diagonal import compiled_diagonal
+from longhaul_trainers.scans.fused.diagonal import FusedDiagonal, fused_diagonal
+from longhaul_trainers.scans.native.diagonal import CompiledDiagonal, compiled_diagonal
 
 
 def diagonal_scan(recurrent: Tensor, inputs: Tensor, initial: Tensor, phi: Nonlinearity) -> Tensor:
@@ -47,7 +48,7 @@ class _DiagonalScan(torch.autograd.Function):
         states = inputs.new_empty(pack, steps + 1, batch, size)
         states[:, 0] = initial
         ctx.phi = phi
-        compiled = compiled_diagonal(phi, states)
+        compiled = _in_one_call(phi, states)
         if compiled is not None:
             compiled.forward(recurrent.contiguous(), inputs.transpose(0, 1).contiguous(), states)
             ctx.save_for_backward(recurrent, states, states)
@@ -72,7 +73,7 @@ class _DiagonalScan(torch.autograd.Function):
         recurrent, states, kept = ctx.saved_tensors
         pullback = ctx.phi.pullback(kept[:, 1:])
         by_outputs = output_gradient.transpose(0, 1)
-        compiled = compiled_diagonal(ctx.phi, states)
+        compiled = _in_one_call(ctx.phi, states)
         if compiled is not None:
             by_inputs, by_initial, by_weight = compiled.backward(
                 recurrent.contiguous(), states, by_outputs.contiguous()
@@ -86,6 +87,11 @@ class _DiagonalScan(torch.autograd.Function):
             by_initial,
             *pullback.parameter_gradients(by_inputs.flatten(1, 2)),
         )
+
+
+def _in_one_call(phi: Nonlinearity, states: Tensor) -> CompiledDiagonal | FusedDiagonal | None:
+    """All steps as one call, on a CPU or a CUDA device, where there is such a scan."""
+    return compiled_diagonal(phi, states) or fused_diagonal(phi, states)
 
 
 def _pull_back(

@@ -28,7 +28,12 @@ from longhaul_trainers.nonlinearities import Nonlinearity, Pullback
 from longhaul_trainers.precision import Precision, factor
 from longhaul_trainers.scans.fused.elman import FusedElman, fused_elman
 from longhaul_trainers.scans.inputs import weight_gradient
-from longhaul_trainers.scans.native.elman import CompiledElman, compiled_elman
+from longhaul_trainers.scans.native.elman import (
+    CompiledElman,
+    ElmanGradients,
+    compiled_elman,
+)
+from longhaul_trainers.scans.recorded_elman import RecordedElman, recorded_elman
 
 
 def elman_scan(
@@ -73,8 +78,7 @@ class _ElmanScan(torch.autograd.Function):
         ctx.phi, ctx.precision = phi, precision
         compiled = _in_one_call(phi, states, precision)
         if compiled is not None:
-            leading = inputs.transpose(0, 1).contiguous()
-            compiled.forward(recurrent.contiguous(), leading, states)
+            compiled.forward(recurrent.contiguous(), inputs.transpose(0, 1).contiguous(), states)
             ctx.save_for_backward(recurrent, states, states)
             return states[:, 1:].transpose(0, 1)
         states[:, 1:] = inputs.transpose(0, 1)
@@ -96,19 +100,33 @@ class _ElmanScan(torch.autograd.Function):
         ctx: Any, output_gradient: Tensor
     ) -> tuple[Tensor | None, ...]:
         recurrent, states, kept = ctx.saved_tensors
+        precision = ctx.precision
+        compiled = compiled_elman(ctx.phi, states, precision)
+        if compiled is not None:
+            given = output_gradient.transpose(0, 1).contiguous()
+            wanted = ctx.needs_input_grad  # no time is spent on a fixed matrix
+            found = ElmanGradients(
+                recurrent=recurrent.new_empty(recurrent.shape) if wanted[2] else None,
+                inputs=given.new_empty(given.shape) if wanted[3] else None,
+                initial=states.new_empty(states[:, 0].shape) if wanted[4] else None,
+                parameter=torch.empty_like(compiled.parameter) if any(wanted[5:]) else None,
+            )
+            compiled.backward(recurrent.contiguous(), states, given, found)
+            by_inputs = None if found.inputs is None else found.inputs.transpose(0, 1)
+            by_phi = [found.parameter] * (len(wanted) - 5)
+            return None, None, found.recurrent, by_inputs, found.initial, *by_phi
         pullback = ctx.phi.pullback(kept[:, 1:])
         # At step t of this buffer: first the gradient by h_t, then the gradient by its z_t.
         gradients = torch.empty_like(states)
         gradients[:, 0] = 0
         gradients[:, 1:] = output_gradient.transpose(0, 1)
-        precision = ctx.precision
-        compiled = _in_one_call(ctx.phi, states, precision)
-        if compiled is not None:
-            compiled.backward(recurrent.contiguous(), states, gradients)
+        fused = _on_a_device(ctx.phi, states, precision)
+        if fused is not None:
+            fused.backward(recurrent.contiguous(), states, gradients)
         else:
             _pull_back(pullback, recurrent, gradients.unbind(1), precision)
         by_recurrent = None
-        if ctx.needs_input_grad[2]:  # no time is spent on a fixed matrix
+        if ctx.needs_input_grad[2]:
             by_recurrent = weight_gradient(gradients[:, 1:], states[:, :-1], precision)
         return (
             None,
@@ -122,9 +140,16 @@ class _ElmanScan(torch.autograd.Function):
 
 def _in_one_call(
     phi: Nonlinearity, states: Tensor, precision: Precision
-) -> CompiledElman | FusedElman | None:
-    """All steps as one call, on a CPU or a CUDA device, where there is such a scan."""
-    return compiled_elman(phi, states, precision) or fused_elman(phi, states, precision)
+) -> CompiledElman | FusedElman | RecordedElman | None:
+    """All steps as one call or few, where there is such a scan."""
+    return compiled_elman(phi, states, precision) or _on_a_device(phi, states, precision)
+
+
+def _on_a_device(
+    phi: Nonlinearity, states: Tensor, precision: Precision
+) -> FusedElman | RecordedElman | None:
+    """The same of a CUDA device; the one that is recorded where the other is not for its size."""
+    return fused_elman(phi, states, precision) or recorded_elman(phi, states, precision)
 
 
 def _pull_back(

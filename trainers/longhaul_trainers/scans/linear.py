@@ -8,7 +8,7 @@ complex multiplication round the tail of a vector loop otherwise than the rest, 
 would depend on its neighbours. Everything here is made of sums and products of real numbers, which
 are exactly rounded, so the whole pack runs at once.
 
-There are three ways to compute it. Compiled, one pass does all steps; it is for a CPU and needs a
+There are four ways to compute it. Compiled, one pass does all steps; it is for a CPU and needs a
 compiler. Written with torch, the loop does T steps one after the other and touches every number
 once. The tree combines neighbouring steps (associativity: first A then A' is A'A) in log2 T rounds
 of large operations: two to three times the arithmetic in far fewer calls. They are equal up to
@@ -16,7 +16,8 @@ rounding. Measured on one thread of a CPU (float32, T from 100 to 784, forward a
 tree takes a third of the loop's time or less for steps of 1000 numbers B N k, both about the same
 between 2000 and 4000, and the loop a half to two thirds of the tree's from 16000 on. So
 where nothing is compiled, `linear_scan` takes the loop on a CPU unless the step is small; and the
-tree on other devices, where the number of calls is what counts.
+tree on other devices, where the number of calls is what counts. Fused, one Triton kernel does all
+steps of a pack on a CUDA device, each number once.
 
 The backward pass is written out: with g_t the loss's gradient by h_t, all paths included,
 g_t = dL/dh_t + A_{t+1}^T g_{t+1} is a linear scan that runs backwards, and
@@ -31,10 +32,12 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from longhaul_trainers.scans.fused import library as fused
+from longhaul_trainers.scans.fused.linear import run_linear
 from longhaul_trainers.scans.native.library import call, serves
 from longhaul_trainers.scans.slotwise import row_sums
 
-Order = Literal["auto", "compiled", "loop", "tree"]
+Order = Literal["auto", "compiled", "fused", "loop", "tree"]
 SMALL_STEP = 2048
 """Numbers of one step of a pack's slot below which the tree is faster than the loop on a CPU."""
 
@@ -48,7 +51,7 @@ def linear_scan(
         coefficients: a, shape (T, P, B, N), or (P, N) where it is the same at every step.
         inputs: b, shape (T, P, B, N).
         initial: the state before the first step, shape (P, B, N).
-        order: ``compiled``, ``loop``, ``tree``, or whichever is likely to be fastest.
+        order: ``compiled``, ``fused``, ``loop``, ``tree``, or whichever is likely to be fastest.
 
     Returns:
         Shape (T, P, B, N), a view: copy before changing it in place.
@@ -93,6 +96,8 @@ def complex_matrices(real: Tensor, imaginary: Tensor) -> Tensor:
 def _scan(matrices: Tensor, inputs: Tensor, initial: Tensor, order: Order) -> Tensor:
     if order == "auto" and serves(initial) and _is_compiled(matrices, inputs):
         order = "compiled"
+    if order == "auto" and fused.serves(initial):
+        order = "fused"
     if order == "auto":
         # Only the size of one slot decides, so that a trial's bits do not depend on its neighbours.
         small = initial[0].numel() < SMALL_STEP
@@ -180,6 +185,9 @@ def _compiled_backward(
 
 def _run(matrices: Tensor, states: Tensor, order: Order) -> None:
     """Overwrites (P, T + 1, B, k, N), the initial state and then b, by the states."""
+    if order == "fused":
+        run_linear(matrices, states)
+        return
     if order == "tree":
         states[:, 1] += _apply(matrices[:, 0], states[:, 0])
         _combine(matrices, states[:, 1:])

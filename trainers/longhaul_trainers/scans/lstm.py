@@ -4,6 +4,7 @@ Dimensions: T steps, P slots, B sequences in a batch, H hidden units. Gates in t
 Written out forward and backward, with buffers in the layout explained in `scans.elman`.
 """
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from torch.autograd.function import once_differentiable
 from longhaul_trainers.precision import Precision, factor
 from longhaul_trainers.scans.inputs import weight_gradient
 from longhaul_trainers.scans.native.library import call, serves
+from longhaul_trainers.scans.recorded import parts, recordings
 
 
 def lstm_scan(
@@ -53,26 +55,26 @@ class _LSTMScan(torch.autograd.Function):
         ctx.precision = precision
         steps, pack, batch, _ = inputs.shape
         size = initial.shape[-1]
-        gates = inputs.transpose(0, 1).clone(memory_format=torch.contiguous_format)
+        leading = inputs.transpose(0, 1)
         hidden = inputs.new_empty(pack, steps + 1, batch, size)
         cells = torch.empty_like(hidden)
         hidden[:, 0] = initial
         cells[:, 0] = initial_cell
         if precision == "float32" and serves(hidden):
-            call("lstm_forward", hidden, recurrent.contiguous(), gates, hidden, cells)
+            gates = inputs.new_empty(leading.shape)
+            given = (recurrent.contiguous(), leading.contiguous())
+            call("lstm_forward", hidden, *given, gates, hidden, cells)
             ctx.save_for_backward(recurrent, gates, hidden, cells)
             return hidden[:, 1:].transpose(0, 1), cells[:, -1].clone()
+        gates = leading.clone(memory_format=torch.contiguous_format)
         transposed = factor(recurrent, precision).mT.contiguous()
-        h, c = hidden.unbind(1), cells.unbind(1)
-        both = gates[..., : 2 * size].unbind(1)
-        i, f, g, o = (gate.unbind(1) for gate in gates.chunk(4, -1))
-        for step, gate in enumerate(gates.unbind(1)):
-            gate.baddbmm_(factor(h[step], precision), transposed)
-            both[step].sigmoid_()
-            g[step].tanh_()
-            o[step].sigmoid_()
-            torch.mul(f[step], c[step], out=c[step + 1]).add_(i[step] * g[step])
-            torch.tanh(c[step + 1], out=h[step + 1]).mul_(o[step])
+        recorded = recordings(hidden)
+        for now, with_before in parts(steps, recorded):
+            written = gates[:, now], hidden[:, with_before], cells[:, with_before]
+            if recorded is None:
+                _run(precision, transposed, *written)
+            else:
+                recorded.run(("lstm", precision), partial(_run, precision), (transposed,), written)
         ctx.save_for_backward(recurrent, gates, hidden, cells)
         return hidden[:, 1:].transpose(0, 1), cells[:, -1].clone()
 
@@ -83,34 +85,61 @@ class _LSTMScan(torch.autograd.Function):
     ) -> tuple[Tensor | None, ...]:
         recurrent, gates, hidden, cells = ctx.saved_tensors
         precision = ctx.precision
-        by_hidden = torch.zeros_like(hidden)
-        by_hidden[:, 1:] = output_gradient.transpose(0, 1)
+        by_outputs = output_gradient.transpose(0, 1)
         by_cell = last_cell_gradient.clone(memory_format=torch.contiguous_format)
         by_gates = torch.empty_like(gates)
         if precision == "float32" and serves(hidden):
-            matrix = recurrent.contiguous()
-            call("lstm_backward", hidden, matrix, gates, cells, by_hidden, by_cell, by_gates)
+            by_initial = torch.empty_like(by_cell)
+            given = (recurrent.contiguous(), gates, cells, by_outputs.contiguous())
+            call("lstm_backward", hidden, *given, by_cell, by_gates, by_initial)
         else:
-            _pull_back(recurrent, gates, cells, by_hidden, by_cell, by_gates, precision)
+            by_hidden = torch.zeros_like(hidden)
+            by_hidden[:, 1:] = by_outputs
+            recorded = recordings(hidden)
+            for now, with_before in reversed(parts(gates.shape[1], recorded)):
+                read = recurrent, gates[:, now], cells[:, with_before]
+                written = by_hidden[:, with_before], by_cell, by_gates[:, now]
+                if recorded is None:
+                    _pull_back(precision, *read, *written)
+                else:
+                    loop = partial(_pull_back, precision)
+                    recorded.run(("lstm backward", precision), loop, read, written)
+            by_initial = by_hidden[:, 0]
         return (
             None,
             weight_gradient(by_gates, hidden[:, :-1], precision),
             by_gates.transpose(0, 1),
-            by_hidden[:, 0],
+            by_initial,
             by_cell,
         )
 
 
+def _run(
+    precision: Precision, transposed: Tensor, gates: Tensor, hidden: Tensor, cells: Tensor
+) -> None:
+    """Overwrites the gates' inputs by the gates, and the states but the first."""
+    h, c = hidden.unbind(1), cells.unbind(1)
+    both = gates[..., : 2 * hidden.shape[-1]].unbind(1)
+    i, f, g, o = (gate.unbind(1) for gate in gates.chunk(4, -1))
+    for step, gate in enumerate(gates.unbind(1)):
+        gate.baddbmm_(factor(h[step], precision), transposed)
+        both[step].sigmoid_()
+        g[step].tanh_()
+        o[step].sigmoid_()
+        torch.mul(f[step], c[step], out=c[step + 1]).add_(i[step] * g[step])
+        torch.tanh(c[step + 1], out=h[step + 1]).mul_(o[step])
+
+
 def _pull_back(
+    precision: Precision,
     recurrent: Tensor,
     gates: Tensor,
     cells: Tensor,
     by_hidden: Tensor,
     by_cell: Tensor,
     by_gates: Tensor,
-    precision: Precision,
 ) -> None:
-    """As ``lstm_backward`` in native/lstm.cpp."""
+    """Overwrites step 0 of ``by_hidden``, ``by_cell`` and ``by_gates`` as native/lstm.cpp does."""
     i, f, g, o = gates.chunk(4, -1)
     squashed = cells[:, 1:].tanh()
     # By which c's gradient (for i, f, g) and h's (for o) are multiplied to give the gates'.

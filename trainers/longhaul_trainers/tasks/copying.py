@@ -10,10 +10,11 @@ from typing import ClassVar, final
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy, one_hot
+from torch.nn.functional import one_hot
 
 from longhaul_trainers.counter import Words, integers
 from longhaul_trainers.errors import SettingError
+from longhaul_trainers.readout import mean_cross_entropy
 from longhaul_trainers.settings import Settings, setting
 from longhaul_trainers.tasks.base import IGNORED, Batch, Protocol
 from longhaul_trainers.tasks.copying_protocols import (
@@ -141,7 +142,7 @@ class Copying(SyntheticTask):
             outputs: logits (T, B, O).
             targets: (T, B).
         """
-        return cross_entropy(outputs.flatten(0, 1), targets.flatten(), ignore_index=IGNORED)
+        return mean_cross_entropy(outputs.flatten(0, 1), targets.flatten(), IGNORED)
 
     def metrics(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
         """``accuracy``: share of the recalled symbols that the largest logit names."""

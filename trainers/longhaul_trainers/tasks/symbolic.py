@@ -4,8 +4,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
+from longhaul_trainers.readout import mean_cross_entropy
 from longhaul_trainers.tasks.base import IGNORED
 from longhaul_trainers.tasks.synthetic import SyntheticTask
 
@@ -20,7 +20,7 @@ class SymbolicTask(SyntheticTask):
             outputs: logits (S, B, O).
             targets: (S, B).
         """
-        return cross_entropy(outputs.flatten(0, 1), targets.flatten(), ignore_index=IGNORED)
+        return mean_cross_entropy(outputs.flatten(0, 1), targets.flatten(), IGNORED)
 
     def metrics(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
         """``accuracy``: share of the counted targets that the largest logit names."""

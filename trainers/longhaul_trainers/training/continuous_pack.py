@@ -68,12 +68,16 @@ class ContinuousPack:
         device: where to compute.
         spare: the part of the slots that may lie idle before they are cut off. An idle slot costs
             its full share of a step on a CPU, and next to nothing on a device that is not full.
+        measure: of another pack of this structure, to be shared; None: made when it is needed.
     """
 
-    def __init__(self, device: str | torch.device, spare: float = 0.0) -> None:
+    def __init__(
+        self, device: str | torch.device, spare: float = 0.0, measure: Measure | None = None
+    ) -> None:
         self._device = torch.device(device)
         self._spare = spare
-        self._measure: Measure | None = None
+        self.known_measure = measure
+        """The task and its fixed sets, once there was any need of them."""
         self._pack: Pack | None = None
         # One for each slot of the pack, None for one that is idle.
         self._slots: list[_Slot | None] = []
@@ -125,9 +129,9 @@ class ContinuousPack:
 
     def measure(self, trial: TrialConfig) -> Measure:
         """The task and its fixed sets."""
-        if self._measure is None:
-            self._measure = Measure(trial, self._device)
-        return self._measure
+        if self.known_measure is None:
+            self.known_measure = Measure(trial, self._device)
+        return self.known_measure
 
     def _nothing_left(self) -> list[Progress]:
         """Stretches that need no training."""

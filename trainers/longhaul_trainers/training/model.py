@@ -10,6 +10,7 @@ from longhaul_trainers.catalogue import CELLS
 from longhaul_trainers.cells.base import Cell, CellSettings, State
 from longhaul_trainers.parameter_groups import ParameterGroup
 from longhaul_trainers.precision import Precision
+from longhaul_trainers.readout import linear_readout
 from longhaul_trainers.slots import stack_slots
 from longhaul_trainers.tasks.base import Task
 
@@ -66,16 +67,7 @@ class SequenceModel(nn.Module):
         """The readouts (P, S, B, O) of a cell's outputs (T, P, B, N)."""
         if self.reads_last:
             hidden = hidden[-1:]
-        steps, pack, batch, size = hidden.shape
-        # One product a slot over all steps; the slots lead, so that each one's part is contiguous.
-        flat = hidden.transpose(0, 1).reshape(pack, steps * batch, size)
-        if flat.is_cuda:
-            read = torch.baddbmm(self.readout_bias, flat, self.readout_weight)
-        else:
-            # With one output, the batched product of one slot adds up otherwise than of several.
-            slots = zip(self.readout_bias, flat, self.readout_weight, strict=True)
-            read = torch.stack([torch.addmm(*slot) for slot in slots])
-        return read.reshape(pack, steps, batch, -1)
+        return linear_readout(hidden, self.readout_weight, self.readout_bias)
 
     def parameter_groups(self) -> list[ParameterGroup]:
         """The cell's groups and the readout's, at the trial's own learning rate."""

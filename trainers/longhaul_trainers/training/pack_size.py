@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
+from longhaul_trainers.tasks.base import Task
 from longhaul_trainers.training.evaluation import Measure
 from longhaul_trainers.training.pack import Pack
 from longhaul_trainers.training.settings import TrialConfig
@@ -15,6 +16,11 @@ GAIN = 1.15
 MEMORY = 0.8
 """The part of the device's memory that a pack may take."""
 LARGEST = 256
+CACHED_FLOATS, CACHED_SLOTS = 2**22, 16
+"""On a CPU: hidden states of all slots and steps of a training batch, and slots, beyond which a
+larger pack no longer pays. Some slots share the bookkeeping of a step; with many, what one slot
+wrote has left the caches when it is read again, and buffers beyond 32 MiB, which the C library
+gives back at once, are paged in anew at every step."""
 WARM_STEPS, TIMED_STEPS = 2, 5
 
 
@@ -45,6 +51,12 @@ def pack_size(attempt: Callable[[int], Trying | None], limit: int = LARGEST) -> 
             break
         best, size = tried, 2 * size
     return size
+
+
+def cached_slots(trial: TrialConfig, task: Task) -> int:
+    """How many trials like this one a pack on a CPU should hold."""
+    floats = task.length * (trial.training.batch_size or 1) * trial.cell.hidden_size
+    return max(1, min(CACHED_SLOTS, CACHED_FLOATS // floats))
 
 
 def measured_pack_size(

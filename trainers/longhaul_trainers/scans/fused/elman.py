@@ -9,7 +9,7 @@ from torch import Tensor
 
 from longhaul_trainers.nonlinearities import Nonlinearity
 from longhaul_trainers.precision import Precision
-from longhaul_trainers.scans.fused.library import on_device
+from longhaul_trainers.scans.fused.library import numbered, serves
 
 WIDEST = 256
 """Hidden units up to which W stays in a multiprocessor's caches; beyond, matrix products win."""
@@ -164,14 +164,5 @@ def fused_elman(
     widest = WIDEST_ROUNDED_PAIR if precision == "bfloat16" and pair else WIDEST
     if size > widest or not serves(states):
         return None
-    found = phi.compiled(size)
-    if found is None:
-        return None
-    code, parameter = found
-    same = parameter.detach().to(states, non_blocking=True)
-    return FusedElman(code, same.expand(states.shape[0], -1).contiguous(), precision, leak)
-
-
-def serves(states: Tensor) -> bool:
-    """Whether the fused scan takes such tensors and is there."""
-    return states.dtype == torch.float32 and on_device(states)
+    found = numbered(phi, states)
+    return None if found is None else FusedElman(*found, precision, leak)

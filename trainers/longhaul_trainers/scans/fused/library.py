@@ -6,8 +6,10 @@ import os
 from functools import cache
 from importlib.metadata import version
 
+import torch
 from torch import Tensor
 
+from longhaul_trainers.nonlinearities import Nonlinearity
 from longhaul_trainers.scans.native.library import VARIABLE
 
 _log = logging.getLogger(__name__)
@@ -33,6 +35,25 @@ def identity() -> str:
     return f"triton {version('triton')}" if available() else "torch"
 
 
-def on_device(tensor: Tensor) -> bool:
-    """Whether the Triton scans run where this tensor lies."""
-    return tensor.is_cuda and available()
+def serves(states: Tensor) -> bool:
+    """Whether the Triton scans take such tensors and are there."""
+    return _on_device(states) and states.dtype == torch.float32 and available()
+
+
+def _on_device(tensor: Tensor) -> bool:
+    return tensor.is_cuda
+
+
+def numbered(phi: Nonlinearity, states: Tensor) -> tuple[int, Tensor] | None:
+    """Phi's number in phi_kernels.py and its parameter (P, H); None if it is not there.
+
+    Args:
+        phi: the nonlinearity.
+        states: shape (P, T + 1, B, H); tells device, type and sizes.
+    """
+    found = phi.compiled(states.shape[-1])
+    if found is None:
+        return None
+    code, parameter = found
+    same = parameter.detach().to(states, non_blocking=True)
+    return code, same.expand(states.shape[0], -1).contiguous()

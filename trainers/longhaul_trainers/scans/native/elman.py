@@ -10,6 +10,42 @@ from longhaul_trainers.scans.native.library import call, serves
 
 
 @dataclass(frozen=True)
+class Drive:
+    """What makes the preactivation's input part V x + b inside the scan; contiguous.
+
+    Attributes:
+        inputs: x, shape (P, T, B, I).
+        weight: V, shape (P, H, I).
+        bias: b, shape (P, H), or None.
+    """
+
+    inputs: Tensor
+    weight: Tensor
+    bias: Tensor | None
+
+
+@dataclass(frozen=True)
+class ElmanGradients:
+    """Where the backward scan puts the gradients; None for those that nobody wants.
+
+    Attributes:
+        recurrent: by W, shape (P, H, H).
+        weight: by V, shape (P, H, I).
+        bias: by b, shape (P, H).
+        parameter: by phi's parameter, shape (P, H).
+        inputs: by the preactivations z, shape (P, T, B, H).
+        initial: by the state before the first step, shape (P, B, H).
+    """
+
+    recurrent: Tensor | None = None
+    weight: Tensor | None = None
+    bias: Tensor | None = None
+    parameter: Tensor | None = None
+    inputs: Tensor | None = None
+    initial: Tensor | None = None
+
+
+@dataclass(frozen=True)
 class CompiledElman:
     """The scan for one nonlinearity; all tensors on the CPU, contiguous, of one type.
 
@@ -21,16 +57,52 @@ class CompiledElman:
     code: int
     parameter: Tensor
 
-    def forward(self, recurrent: Tensor, inputs: Tensor, states: Tensor) -> None:
-        """Fills ``states`` (P, T + 1, B, H), whose step 0 is given, from inputs (P, T, B, H)."""
-        call("elman_forward", states, self.code, self.parameter, recurrent, inputs, states)
+    def forward(self, recurrent: Tensor, inputs: Tensor | Drive, states: Tensor) -> None:
+        """Fills ``states`` (P, T + 1, B, H), whose step 0 is given.
 
-    def backward(self, recurrent: Tensor, states: Tensor, gradients: Tensor) -> None:
-        """Turns the loss's gradients by the states, 0 at step 0, into those by z.
-
-        Step 0 becomes the gradient by the state before the first step.
+        Args:
+            recurrent: W, shape (P, H, H).
+            inputs: the input products z, shape (P, T, B, H), or what makes them.
+            states: of all steps.
         """
-        call("elman_backward", states, self.code, self.parameter, recurrent, states, gradients)
+        drive = inputs if isinstance(inputs, Drive) else None
+        products = None if isinstance(inputs, Drive) else inputs
+        call("elman_forward", states, *self._arguments(recurrent, drive), products, states)
+
+    def backward(
+        self,
+        recurrent: Tensor,
+        states: Tensor,
+        given: Tensor,
+        wanted: ElmanGradients,
+        drive: Drive | None = None,
+    ) -> None:
+        """Fills the gradients.
+
+        Args:
+            recurrent: W, shape (P, H, H).
+            states: of all steps, as `forward` left them.
+            given: the loss's gradients by the states of steps 1 to T, shape (P, T, B, H).
+            wanted: the gradients, whatever they hold.
+            drive: as `forward` had it.
+        """
+        gradients = (
+            wanted.recurrent,
+            wanted.weight,
+            wanted.bias,
+            wanted.parameter,
+            wanted.inputs,
+            wanted.initial,
+        )
+        arguments = self._arguments(recurrent, drive)
+        call("elman_backward", states, *arguments, states, given, *gradients)
+
+    def _arguments(self, recurrent: Tensor, drive: Drive | None) -> tuple[Tensor | int | None, ...]:
+        if drive is None:
+            return 0, self.code, self.parameter, recurrent, None, None, None
+        size = drive.inputs.shape[3]
+        mine = (self.code, self.parameter, recurrent)
+        return size, *mine, drive.inputs, drive.weight, drive.bias
 
 
 def compiled_elman(

@@ -48,4 +48,11 @@ void pull_back(int64_t phi, int64_t size, const R* parameter, const R* output, R
   }
 }
 
+// sum += gradient sign(output): the gradient by modReLU's bias
+template <class R>
+void add_signed(int64_t size, const R* output, const R* gradient, R* sum) {
+  for (int64_t i = 0; i < size; ++i)
+    sum[i] += output[i] > 0 ? gradient[i] : output[i] < 0 ? -gradient[i] : R(0);
+}
+
 }  // namespace

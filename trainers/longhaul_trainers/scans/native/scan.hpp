@@ -1,19 +1,37 @@
 // What the compiled scans share: padded memory, small matrix products, elementary functions, threads.
 //
-// One thread runs one slot from its first step to its last, so that a slot's states stay in one
-// core's cache and its bits depend on nothing but itself. All arithmetic is on rows padded with
-// zeros to whole vectors, so that there are no tails. Arrays from outside are row-major, contiguous
-// and not padded.
+// One thread runs one slot, or a share of its batch, from the first step to the last, so that the
+// states stay in one core's cache. A slot's bits depend on nothing but itself. All arithmetic is on
+// rows padded with zeros to whole vectors, so that there are no tails. Arrays from outside are
+// row-major, contiguous and not padded.
 
 #pragma once
 
+#include <unistd.h>
+
 #include <algorithm>
+#include <atomic>
 #include <cmath>
+#include <condition_variable>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <functional>
+#include <memory>
+#include <mutex>
 #include <thread>
 #include <vector>
+
+// c = init + a times a matrix (depth, width) in panels of kTileVectors vectors of columns; width is
+// whole vectors. The rows of a, init and c are `from`, `begin` and `to` apart, the columns of a
+// `along`. One element's sum starts at init and takes the depth in order, so a row's bits depend
+// neither on the other rows nor on how many there are. In tiles.cpp, to be compiled once.
+void multiply_panels(int64_t batch, int64_t depth, int64_t width, const float* panel, const float* a,
+                     int64_t from, int64_t along, const float* init, int64_t begin, float* c,
+                     int64_t to);
+void multiply_panels(int64_t batch, int64_t depth, int64_t width, const double* panel,
+                     const double* a, int64_t from, int64_t along, const double* init,
+                     int64_t begin, double* c, int64_t to);
 
 namespace {
 
@@ -26,8 +44,13 @@ constexpr int kBytes = 16, kTileRows = 4, kTileVectors = 2;
 #endif
 
 template <class R> struct Vector;
-template <> struct Vector<float> { typedef float Type __attribute__((vector_size(kBytes))); };
-template <> struct Vector<double> { typedef double Type __attribute__((vector_size(kBytes))); };
+// Arrays from outside begin anywhere, hence the alignment; where it is a vector's, it costs nothing.
+template <> struct Vector<float> {
+  typedef float Type __attribute__((vector_size(kBytes), aligned(4), may_alias));
+};
+template <> struct Vector<double> {
+  typedef double Type __attribute__((vector_size(kBytes), aligned(8), may_alias));
+};
 
 // Zeroed memory for whole vectors.
 template <class R> class Buffer {
@@ -41,6 +64,7 @@ template <class R> class Buffer {
   Buffer(const Buffer&) = delete;
   Buffer& operator=(const Buffer&) = delete;
   R* get() { return data_; }
+  const R* get() const { return data_; }
 
  private:
   R* data_;
@@ -50,40 +74,6 @@ template <class R> constexpr int lanes() { return kBytes / static_cast<int>(size
 
 template <class R> int64_t padded(int64_t size) {
   return (size + lanes<R>() - 1) / lanes<R>() * lanes<R>();
-}
-
-// c[r, :] += sum_k a[r, k] panel[k, :] for Rows rows and Vectors vectors of columns; the rows of a
-// and c are `from` and `to` apart.
-template <class R, int Rows, int Vectors>
-void tile(int64_t depth, const R* panel, const R* a, int64_t from, R* c, int64_t to) {
-  using V = typename Vector<R>::Type;
-  V sum[Rows][Vectors];
-  for (int r = 0; r < Rows; ++r)
-    for (int v = 0; v < Vectors; ++v)
-      sum[r][v] = *reinterpret_cast<const V*>(c + r * to + v * lanes<R>());
-  for (int64_t k = 0; k < depth; ++k) {
-    V row[Vectors];
-    for (int v = 0; v < Vectors; ++v)
-      row[v] = *reinterpret_cast<const V*>(panel + (k * Vectors + v) * lanes<R>());
-    for (int r = 0; r < Rows; ++r) {
-      const V x = V{} + a[r * from + k];
-      for (int v = 0; v < Vectors; ++v) sum[r][v] += x * row[v];
-    }
-  }
-  for (int r = 0; r < Rows; ++r)
-    for (int v = 0; v < Vectors; ++v)
-      *reinterpret_cast<V*>(c + r * to + v * lanes<R>()) = sum[r][v];
-}
-
-template <class R, int Vectors>
-void rows(int64_t batch, int64_t depth, const R* panel, const R* a, int64_t from, R* c,
-          int64_t to) {
-  int64_t r = 0;
-  for (; r + kTileRows <= batch; r += kTileRows)
-    tile<R, kTileRows, Vectors>(depth, panel, a + r * from, from, c + r * to, to);
-  for (; r + 2 <= batch; r += 2)
-    tile<R, 2, Vectors>(depth, panel, a + r * from, from, c + r * to, to);
-  if (r < batch) tile<R, 1, Vectors>(depth, panel, a + r * from, from, c + r * to, to);
 }
 
 // A matrix (depth, width) cut into panels of kTileVectors vectors of columns.
@@ -102,18 +92,14 @@ template <class R> class Panels {
   }
 
   // c += a times the matrix; the rows of a and c are `from` and `to` apart.
-  void multiply_add(int64_t batch, const R* a, int64_t from, R* c, int64_t to) {
-    const R* panel = data_.get();
-    int64_t j = 0;
-    for (; j + kTileVectors * lanes<R>() <= width_; j += kTileVectors * lanes<R>()) {
-      rows<R, kTileVectors>(batch, depth_, panel, a, from, c + j, to);
-      panel += depth_ * kTileVectors * lanes<R>();
-    }
-    switch ((width_ - j) / lanes<R>()) {
-      case 3: rows<R, 3>(batch, depth_, panel, a, from, c + j, to); break;
-      case 2: rows<R, 2>(batch, depth_, panel, a, from, c + j, to); break;
-      case 1: rows<R, 1>(batch, depth_, panel, a, from, c + j, to); break;
-    }
+  void multiply_add(int64_t batch, const R* a, int64_t from, R* c, int64_t to) const {
+    multiply(batch, a, from, c, to, c, to);
+  }
+
+  // c = init + a times the matrix; the rows of a, init and c are `from`, `begin` and `to` apart.
+  void multiply(int64_t batch, const R* a, int64_t from, const R* init, int64_t begin, R* c,
+                int64_t to) const {
+    multiply_panels(batch, depth_, width_, data_.get(), a, from, 1, init, begin, c, to);
   }
 
  private:
@@ -171,18 +157,101 @@ template <class R> void gather(int64_t batch, int64_t size, int64_t stride, cons
     std::memcpy(static_cast<void*>(to + b * size), from + b * stride, size * sizeof(R));
 }
 
-// Runs work(slot) for every slot on so many threads.
-template <class Work> void each(int64_t slots, int64_t threads, Work work) {
-  if (threads <= 1 || slots <= 1) {
-    for (int64_t p = 0; p < slots; ++p) work(p);
+// Threads that wait for work between the calls: to start new ones takes as long as a small scan.
+class Pool {
+ public:
+  // Runs work(item) for every item, the caller among at most so many threads.
+  template <class Work> void run(int64_t items, int64_t threads, Work& work) {
+    std::unique_lock<std::mutex> mine(busy_, std::try_to_lock);
+    if (!mine.owns_lock()) {  // another thread of this program is in a scan
+      for (int64_t item = 0; item < items; ++item) work(item);
+      return;
+    }
+    const int64_t helpers = std::min(threads, items) - 1;
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+      while (static_cast<int64_t>(workers_.size()) < helpers)
+        workers_.emplace_back([this] { serve(); });
+      work_ = [&work](int64_t item) { work(item); };
+      next_ = 0;
+      items_ = items;
+      wanted_ = helpers;
+    }
+    wake_.notify_all();
+    take(work_);
+    std::unique_lock<std::mutex> lock(mutex_);
+    wanted_ = 0;
+    done_.wait(lock, [this] { return running_ == 0; });
+  }
+
+  // The pool of this process. A forked child has none of its parent's threads, and gets a new one.
+  static Pool& here() {
+    static std::mutex making;
+    static Pool* pool = nullptr;
+    static pid_t owner = 0;
+    std::lock_guard<std::mutex> lock(making);
+    if (owner != getpid()) {
+      owner = getpid();
+      pool = new Pool;  // never deleted: its threads wait until the process ends
+    }
+    return *pool;
+  }
+
+ private:
+  void take(const std::function<void(int64_t)>& work) {
+    for (int64_t item; (item = next_++) < items_;) work(item);
+  }
+
+  void serve() {
+    std::unique_lock<std::mutex> lock(mutex_);
+    for (;;) {
+      wake_.wait(lock, [this] { return wanted_ > 0; });
+      --wanted_;
+      ++running_;
+      lock.unlock();
+      take(work_);
+      lock.lock();
+      if (--running_ == 0) done_.notify_one();
+    }
+  }
+
+  std::mutex busy_, mutex_;
+  std::condition_variable wake_, done_;
+  std::vector<std::thread> workers_;
+  std::function<void(int64_t)> work_;
+  std::atomic<int64_t> next_{0};
+  int64_t items_ = 0, wanted_ = 0, running_ = 0;
+};
+
+// Runs work(item) for every item on so many threads, in any order.
+template <class Work> void each(int64_t items, int64_t threads, Work work) {
+  if (threads <= 1 || items <= 1) {
+    for (int64_t item = 0; item < items; ++item) work(item);
     return;
   }
-  std::vector<std::thread> running;
-  for (int64_t first = 0; first < std::min(threads, slots); ++first)
-    running.emplace_back([=] {
-      for (int64_t p = first; p < slots; p += threads) work(p);
-    });
-  for (auto& one : running) one.join();
+  Pool::here().run(items, threads, work);
+}
+
+// A batch's rows in chunks of nearly equal size, for scans in which each row goes its own way.
+//
+// How many there are depends on the batch alone. What is summed over rows is summed in each chunk,
+// then over the chunks in order, so that the bits do not depend on which thread had which.
+struct Chunks {
+  int64_t batch, count;
+  explicit Chunks(int64_t batch)
+      : batch(batch), count(std::max<int64_t>(1, std::min<int64_t>(4, batch / 10))) {}
+  int64_t first(int64_t chunk) const { return chunk * batch / count; }
+};
+
+// Runs work(slot, first chunk, end) until all chunks of all slots are done. A thread has the whole
+// of a slot where there are enough of them, as fewer rows at once are slower.
+template <class Work>
+void each_part(int64_t slots, const Chunks& chunks, int64_t threads, Work work) {
+  const int64_t parts = slots >= threads ? 1 : std::min(chunks.count, threads);
+  each(slots * parts, threads, [=](int64_t item) {
+    const int64_t part = item % parts;
+    work(item / parts, part * chunks.count / parts, (part + 1) * chunks.count / parts);
+  });
 }
 
 }  // namespace

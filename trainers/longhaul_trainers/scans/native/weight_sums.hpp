@@ -1,0 +1,67 @@
+// Gradients of the matrices of a recurrence, summed over steps and rows while both are in cache.
+//
+// A preactivation is z = W h + V x + b: one matrix times the rows [h; x; 1]. So all its gradients
+// are one product of those rows with the gradients by z, taken a block of steps at a time.
+
+#pragma once
+
+#include "scan.hpp"
+
+namespace {
+
+// What one chunk of a slot's batch adds to the gradients by W, V and b.
+template <class R> class WeightSums {
+ public:
+  // columns: of the matrices W and V and the bias together; at most `depth` rows are added at once.
+  WeightSums(int64_t columns, int64_t width, int64_t depth)
+      : columns_(columns),
+        width_(width),
+        depth_(depth),
+        sums_(columns * padded<R>(width)),
+        panels_(depth * padded<R>(width)),
+        rows_(depth * columns) {}
+
+  // Begins a block, of `count` rows.
+  void begin(int64_t count) {
+    count_ = count;
+    filled_ = 0;
+  }
+
+  // Adds rows: gradients by z, `stride` apart, h of `size` numbers, x of `inputs`.
+  void add(int64_t rows, const R* gradient, int64_t stride, const R* h, int64_t size, const R* x,
+           int64_t inputs) {
+    for (int64_t r = 0; r < rows; ++r, ++filled_) {
+      R* to = rows_.get() + filled_ * columns_;
+      std::memcpy(static_cast<void*>(to), h + r * size, size * sizeof(R));
+      if (inputs > 0)
+        std::memcpy(static_cast<void*>(to + size), x + r * inputs, inputs * sizeof(R));
+      if (size + inputs < columns_) to[columns_ - 1] = R(1);
+      spread_panels(gradient + r * stride);
+    }
+  }
+
+  // Adds the block to the sums.
+  void end() {
+    const int64_t stride = padded<R>(width_);
+    multiply_panels(columns_, count_, stride, panels_.get(), rows_.get(), 1, columns_,
+                       sums_.get(), stride, sums_.get(), stride);
+  }
+
+  // The sum for column `column` of [W V b] and row `row` of it.
+  R at(int64_t row, int64_t column) const { return sums_.get()[column * padded<R>(width_) + row]; }
+
+ private:
+  void spread_panels(const R* row) {
+    const int64_t wide = kTileVectors * lanes<R>(), stride = padded<R>(width_);
+    for (int64_t j = 0; j < stride; j += wide) {
+      const int64_t columns = std::min(wide, stride - j);
+      std::memcpy(static_cast<void*>(panels_.get() + j * count_ + filled_ * columns), row + j,
+                  columns * sizeof(R));
+    }
+  }
+
+  int64_t columns_, width_, depth_, count_ = 0, filled_ = 0;
+  Buffer<R> sums_, panels_, rows_;
+};
+
+}  // namespace
