@@ -61,6 +61,8 @@ def _core(object_: Object) -> list[str]:
         kubernetes_validate.validate(object_, KUBERNETES, strict=True)
     except kubernetes_validate.ValidationError as error:
         return [f"{'.'.join(map(str, error.path))}: {error.message}"]
+    except kubernetes_validate.SchemaNotFoundError as error:
+        return [f"Kubernetes has no such kind: {error}"]
     return []
 
 

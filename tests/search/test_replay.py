@@ -101,7 +101,7 @@ def search(folder, sampler, scheduler="asha", order="arrival", seed=0, cuts=(11,
     for events in (*cuts, math.inf):
         with ledger.acquire() as writer:
             run = SearchRun(spec, ledger, writer)
-            writer.append(EventKind.OPENED, trials=run.trials, resumed=bool(run.record.trials))
+            run.opened()
             Loop(run, seed + run.remaining).go(events)
             if run.remaining or events < math.inf:
                 run.stop(INTERRUPTED)

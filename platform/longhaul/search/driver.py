@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from longhaul.environment import capture
 from longhaul.errors import LonghaulError
-from longhaul.ledger import EventKind, Ledger, SearchRecord
+from longhaul.ledger import Ledger, SearchRecord
 from longhaul.search.fleet import Fleet, plan
 from longhaul.search.run import INTERRUPTED, SearchRun
 from longhaul.search.seats import Seats
@@ -84,7 +84,7 @@ def run_search(
         run = SearchRun(spec, ledger, writer, overrides.get("trials"))
         if run.remaining == 0:
             return run
-        writer.append(EventKind.OPENED, trials=run.trials, resumed=bool(run.record.trials))
+        run.opened()
         tracking = TrackingProcess(place.storage, ledger.name, place.tracking_uri)
         tracking.start()
 
@@ -281,6 +281,7 @@ def _tuner(spec: SearchSpec, run: SearchRun, fence: int, fleet: Fleet, scratch: 
         checkpoint_every_s=spec.search.checkpoint_every_s,
         threads=_threads(spec),
         device=_device(spec),
+        objective=spec.search.objective,
         hosts=fleet.start(),
         turnstile=_take_turns(run, fleet.parallel) if spec.search.order == "number" else None,
     )

@@ -19,7 +19,9 @@ from longhaul.ledger import (
 )
 from longhaul.search.order import ArrivalOrder
 from longhaul.search.study import SpaceExhaustedError, Study
+from longhaul.spec.objectives import LOSS
 from longhaul.spec.search_spec import SearchSpec
+from longhaul_trainers.settings import dump
 
 OPEN = (TrialState.SUGGESTED, TrialState.RUNNING)
 INTERRUPTED = "interrupted"
@@ -103,6 +105,13 @@ class SearchRun:
     def take_turns(self, order: ArrivalOrder) -> None:
         """Has reports decided on in an order; before the first trial is handed out."""
         self._order = order
+
+    def opened(self) -> None:
+        """Writes that this run begins, and what the search minimises where that is not the loss."""
+        objective = self.spec.search.objective
+        more = {} if objective == LOSS else {"objective": dump(objective)}
+        resumed = bool(self.record.trials)
+        self._append(EventKind.OPENED, None, trials=self.trials, resumed=resumed, **more)
 
     def settle(self) -> None:
         """Ends the trials whose last decision was written down, but not their end."""

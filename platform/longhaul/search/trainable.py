@@ -13,6 +13,7 @@ from longhaul.ledger import Ledger, StorageFullError
 from longhaul.search.training import Checkpoint, Training
 from longhaul.search.trial_run import TrialRun
 from longhaul.search.turnstile import pass_through
+from longhaul.spec.objectives import LOSS, Objective
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class Assignment:
         checkpoint_every_s: seconds between checkpoints besides those at rungs.
         threads: threads for one trial's arithmetic.
         device: ``cpu`` or ``cuda``.
+        objective: what the search minimises.
         hosts: actors in whose packs the trials train; without any, each trains by itself.
         turnstile: the actor at which reports wait for their turn; None where they do not.
     """
@@ -36,6 +38,7 @@ class Assignment:
     checkpoint_every_s: float
     threads: int
     device: str
+    objective: Objective = LOSS
     hosts: tuple[Any, ...] = ()
     turnstile: Any = None
 
@@ -104,6 +107,8 @@ class CellTrial(tune.Trainable):
             heard=trial["heard"],
             fence=assignment.fence,
             checkpoint_every_s=assignment.checkpoint_every_s,
+            objective=assignment.objective,
+            batch_size=trial["config"]["training"]["batch_size"],
         )
 
     def _begin_alone(self) -> Callable[[Checkpoint | None], Training]:

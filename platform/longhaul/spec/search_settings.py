@@ -7,6 +7,7 @@ made by the search driver. A sampler's settings are called as in Optuna.
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from longhaul.spec.objectives import LOSS, OBJECTIVES, Objective
 from longhaul_trainers.catalogue import Catalogue
 from longhaul_trainers.errors import SettingError
 from longhaul_trainers.settings import Settings, component, setting
@@ -157,6 +158,9 @@ class SearchSettings(Settings):
     )
     scheduler: SchedulerSettings = component(
         SCHEDULERS, ASHASettings(), help="who stops trials early"
+    )
+    objective: Objective = component(
+        OBJECTIVES, LOSS, help="what is minimised; a metric's name is short for that metric"
     )
     seconds: float | None = setting(
         None,
