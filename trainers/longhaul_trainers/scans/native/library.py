@@ -46,11 +46,13 @@ def library() -> ctypes.CDLL | None:
         return None
     try:
         return ctypes.CDLL(str(_compiled()))
-    except (OSError, subprocess.SubprocessError) as error:
+    # Path.home() raises RuntimeError where the user has none
+    except (OSError, RuntimeError, subprocess.SubprocessError) as error:
         reason = getattr(error, "stderr", None) or error
         _log.warning(
-            "compiled scans are not available, training will be several times slower; a C++ "
-            "compiler (g++ or clang++) would make them, %s=0 asks for none: %s",
+            "compiled scans are not available, training will be several times slower; they need a "
+            "C++ compiler (g++ or clang++) and a folder to keep them in (XDG_CACHE_HOME, else "
+            "~/.cache), %s=0 asks for none: %s",
             VARIABLE,
             str(reason).strip(),
         )
@@ -122,8 +124,12 @@ def _compiler() -> str:
 def _key(compiler: str) -> str:
     """Sixteen hexadecimal digits over source, flags, compiler and processor."""
     told = subprocess.run(  # noqa: S603 - as above
-        [compiler, "--version"], check=True, capture_output=True, timeout=TIMEOUT_S
-    ).stdout
+        [compiler, "--version"],
+        check=True,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=TIMEOUT_S,
+    ).stdout.encode()
     sources = [path.read_bytes() for path in sorted(FOLDER.glob("*.?pp"))]
     facts = [*sources, " ".join(FLAGS).encode(), told, _processor()]
     return hashlib.sha256(b"\0".join(facts)).hexdigest()[:16]
