@@ -87,7 +87,7 @@ def test_the_compiled_scan_is_what_runs():
     assert elman.compiled_elman(phi, torch.zeros(1, 2, 3, 4)) is not None
     assert elman.compiled_elman(phi, torch.zeros(1, 2, 3, 4, device="meta")) is None
     assert elman.compiled_elman(phi, torch.zeros(1, 2, 3, 4, dtype=torch.bfloat16)) is None
-    assert len(library.identity()) == 16
+    assert len(library.identity().removesuffix("-tiles")) == 16
 
 
 @needs_compiler

@@ -140,9 +140,9 @@ class SearchSpec:
         """Hash of what decides which configurations are tried, as hexadecimal digits.
 
         These are the tree, the order in which its holes are asked for, enqueued points, seed,
-        sampler, scheduler and objective. Name and description do not decide, nor does what a
-        resumed search may change: the number of trials, how many run at once, their resources, the
-        tolerance of failures.
+        sampler, scheduler and objective; with ``order: number`` also how many run at once. Name
+        and description do not decide, nor does what a resumed search may change: the number of
+        trials, how many run at once, their resources, the tolerance of failures.
         """
         defines = {
             "tree": dump_tree(self.tree),
@@ -151,6 +151,8 @@ class SearchSpec:
             "sampler": dump(self.search.sampler),
             "scheduler": dump(self.search.scheduler),
         }
+        if self.search.order == "number":
+            defines["order"] = {"number": self.search.parallel}
         if self.search.objective != LOSS:
             defines["objective"] = dump(self.search.objective)
         if self.enqueue:

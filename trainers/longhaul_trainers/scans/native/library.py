@@ -16,6 +16,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from longhaul_trainers.threads import threads_for_scans
+
 _log = logging.getLogger(__name__)
 
 VARIABLE = "LONGHAUL_COMPILED_SCANS"
@@ -60,7 +62,19 @@ def library() -> ctypes.CDLL | None:
 @cache
 def identity() -> str:
     """What decides the bits of the scans in use; ``torch`` for those written with torch."""
-    return "torch" if library() is None else _key(_compiler())
+    if library() is None:
+        return "torch"
+    return f"{_key(_compiler())}-tiles" if has_tiles() else _key(_compiler())
+
+
+@cache
+def has_tiles() -> bool:
+    """Whether the compiled scans multiply bfloat16 numbers in the processor's tile registers.
+
+    The system may refuse them to a program, whose sums then have another order.
+    """
+    loaded = library()
+    return loaded is not None and bool(loaded.longhaul_has_tiles())
 
 
 def _compiled() -> Path:
@@ -162,7 +176,7 @@ def call(name: str, states: Tensor, *arguments: Tensor | int | None) -> None:
     if not all(one.dtype == states.dtype for one in arguments if isinstance(one, Tensor)):
         raise ValueError(f"{name} takes tensors of one type")
     pack, steps, batch, size = states.shape
-    numbers = [pack, steps - 1, batch, size, torch.get_num_threads()]
+    numbers = [pack, steps - 1, batch, size, threads_for_scans()]
     getattr(loaded, f"{name}_{TYPES[states.dtype]}")(
         *map(ctypes.c_int64, numbers),
         *(
