@@ -52,8 +52,10 @@ check: .venv/installed-dev ## ruff, mypy and pyright
 infra: .venv/installed-infra ## check every file of infra/ with the program that will read it
 	@$(BIN)/python infra/checks
 
-docs: .venv/installed ## rewrite docs/cells.md from the cells
+docs: .venv/installed ## rewrite docs/cells.md and docs/tasks.md from the classes
 	@$(BIN)/python -m longhaul_trainers.cells.page docs/cells.md
+	@env -u LONGHAUL_DATA XDG_CACHE_HOME=/nonexistent \
+	  $(BIN)/python -m longhaul_trainers.tasks.page docs/tasks.md
 
 bench: .venv/installed-dev ## run every program in benchmarks/, which rewrites its page in benchmarks/results/
 	@for program in $(BENCHMARKS); do echo "$$program" && $(BIN)/python "$$program" || exit 1; done

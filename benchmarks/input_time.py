@@ -2,9 +2,10 @@
 
     LONGHAUL_DATA=FOLDER .venv/bin/python benchmarks/input_time.py
 
-Writes benchmarks/results/input_time.md. Permuted MNIST, batches of 128, one thread; the batch is
-made anew beside whole training steps, in turns, so that a machine that gets busier slows both.
-Without MNIST the digits stand in for it, which have a twelfth of the steps.
+Writes benchmarks/results/input_time.md. Permuted MNIST, batches of 128, and CIFAR-10 by rows with
+968 steps of noise, batches of 100; one thread. The batch is made anew beside whole training steps,
+in turns, so that a machine that gets busier slows both. Without MNIST the digits stand in for it,
+which have a twelfth of the steps; without CIFAR-10 random images do, which take as long.
 """
 
 import os
@@ -12,6 +13,7 @@ from pathlib import Path
 from statistics import median
 from time import perf_counter
 
+import numpy as np
 import torch
 from machine import machine_table
 
@@ -20,20 +22,33 @@ from longhaul_trainers.training.pack import Pack
 from longhaul_trainers.training.settings import TrialConfig
 
 STEPS = 11
-BATCH = 128
-CELLS = {"exprnn": 128, "lstm": 128, "rnn": 32}
+PIXELS = {"name": "pixels", "protocol": "lezcano-2019", "permutation": "protocol"}
+NOISE = {"name": "pixels", "protocol": "rusch-2021-cifar10", "noise": "per_sample"}
+CASES = [
+    (PIXELS, 128, "exprnn", 128),
+    (PIXELS, 128, "lstm", 128),
+    (PIXELS, 128, "rnn", 32),
+    (NOISE, 100, "cornn", 128),
+    (NOISE, 100, "lem", 128),
+    (NOISE, 100, "rnn", 128),
+]
+"""Task, batch size, cell, hidden size."""
 PAGE = Path(__file__).parent / "results" / "input_time.md"
 
 
-def measure(task: dict[str, object], cell: str, hidden_size: int) -> tuple[float, float]:
+def measure(
+    task: dict[str, object], batch_size: int, cell: str, hidden_size: int
+) -> tuple[float, float]:
     """Median seconds of making a batch and of a whole training step."""
-    training = {"steps": 10**6, "batch_size": BATCH, "evaluate_every": 1, "validation_size": 1}
+    training = {"steps": 10**6, "batch_size": batch_size, "evaluate_every": 1, "validation_size": 1}
     config = {"task": task, "cell": {"name": cell, "hidden_size": hidden_size}}
     pack = Pack([TrialConfig.parse(config | {"training": training})])
+    if task["protocol"] == NOISE["protocol"] and status("cifar10").state == "missing":
+        vars(pack.task)["_columns"] = _random_images()
     made, stepped = [], []
     for step in range(1, STEPS + 2):
         started = perf_counter()
-        pack.task.training_batch(1, step, BATCH)
+        pack.task.training_batch(1, step, batch_size)
         between = perf_counter()
         list(pack.train(until=step))  # with the validation of one sequence
         made.append(between - started)
@@ -41,31 +56,46 @@ def measure(task: dict[str, object], cell: str, hidden_size: int) -> tuple[float
     return median(made[1:]), median(stepped[1:])
 
 
+def _random_images() -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    generator = np.random.default_rng(0)
+    sizes = {"train": 50_000, "test": 10_000}
+    return {
+        part: (
+            generator.integers(0, 256, (size, 3, 1024), dtype=np.uint8),
+            generator.integers(0, 10, size, dtype=np.uint8),
+        )
+        for part, size in sizes.items()
+    }
+
+
 def main() -> None:
     """Measures and writes the page."""
     torch.set_num_threads(1)
     load = os.getloadavg()[0]
-    task: dict[str, object] = {"name": "pixels", "protocol": "lezcano-2019"}
-    task["permutation"] = "protocol"
-    if status("mnist").state == "missing":
-        task["source"] = "digits"
+    digits = status("mnist").state == "missing"
     rows = []
-    for cell, hidden_size in CELLS.items():
-        batch, step = measure(task, cell, hidden_size)
+    for given, batch_size, cell, hidden_size in CASES:
+        task: dict[str, object] = dict(given)
+        words = "CIFAR-10 rows and noise, 1000 steps"
+        if given is PIXELS:
+            words = "permuted digits, 64 steps" if digits else "permuted MNIST, 784 steps"
+            task |= {"source": "digits"} if digits else {}
+        batch, step = measure(task, batch_size, cell, hidden_size)
         share = 100 * batch / step
         rows.append(
-            f"| {cell} | {hidden_size} | {1e3 * batch:.2f} | {1e3 * step:.0f} | {share:.2f} |"
+            f"| {words} | {batch_size} | {cell} | {hidden_size} | {1e3 * batch:.2f} | "
+            f"{1e3 * step:.0f} | {share:.2f} |"
         )
-    images = task.get("source", "mnist")
+    random = " CIFAR-10 is random images here." if status("cifar10").state == "missing" else ""
     lines = [
         "# What share of a training step is spent on making its batch",
         "",
         "`LONGHAUL_DATA=FOLDER .venv/bin/python benchmarks/input_time.py`",
         "",
-        f"Permuted {images}, batches of {BATCH}, one trial, one thread, median of {STEPS} steps.",
+        f"One trial, one thread, median of {STEPS} steps.{random}",
         "",
-        "| cell | hidden size | batch, ms | step, ms | share, % |",
-        "|---|---|---|---|---|",
+        "| data | batch | cell | hidden size | batch, ms | step, ms | share, % |",
+        "|---|---|---|---|---|---|---|",
         *rows,
         "",
         machine_table(["torch", "numpy", "pyarrow"]),

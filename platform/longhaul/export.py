@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from longhaul.ledger import Ledger, SearchRecord, TrialRecord
+    from longhaul.spec.objectives import Objective
 
 FIXED_COLUMNS = (
-    "search", "trial", "state", "value", "over_baseline", "step", "started", "ended",
+    "search", "trial", "state", "value", "reached", "over_baseline", "step", "started", "ended",
     "attempts", "reason", "parameters", "best_step", "baseline",
 )  # fmt: skip
 _WHOLE = ("trial", "step", "attempts", "parameters", "best_step")
@@ -32,8 +33,10 @@ _TEXTS = ("search", "state", "reason")
 def trials_table(ledger: "Ledger", record: "SearchRecord") -> "pa.Table":
     """One row a trial, in the order of their numbers.
 
-    Columns: ``search``, ``trial``, ``state``, ``value`` (best validation loss; lower is better),
-    ``over_baseline`` (that, divided by the trivial baseline), ``step`` (training steps done),
+    Columns: ``search``, ``trial``, ``state``, ``value`` (what the search minimises: the best
+    validation loss, unless its objective is another; lower is better), ``reached`` (the same in its
+    own unit; null where a trial did not solve its task), ``over_baseline`` (the loss that the value
+    tells of, divided by the trivial baseline), ``step`` (training steps done),
     ``started`` and ``ended`` (UTC), ``attempts``, ``reason``, ``parameters`` (their count),
     ``best_step``, ``baseline``, the measurements on the test set (``test/...``), and the
     configuration under its dotted paths (``cell.name``, ``training.optimizer.learning_rate``,
@@ -41,7 +44,8 @@ def trials_table(ledger: "Ledger", record: "SearchRecord") -> "pa.Table":
     """
     import pyarrow as pa
 
-    rows = [_row(ledger, trial) for trial in record.trials.values()]
+    objective = summary.objective_of(record)
+    rows = [_row(ledger, trial, objective) for trial in record.trials.values()]
     tests = sorted({key for row in rows for key in row if key.startswith("test/")})
     others = {key: None for row in rows for key in row if key not in FIXED_COLUMNS}
     names = [*FIXED_COLUMNS, *tests, *(key for key in others if key not in tests)]
@@ -103,7 +107,7 @@ def _replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def _row(ledger: "Ledger", trial: "TrialRecord") -> dict[str, Any]:
+def _row(ledger: "Ledger", trial: "TrialRecord", objective: "Objective") -> dict[str, Any]:
     folder = ledger.trial(trial.number)
     result = folder.result() or {}
     baseline = summary.trivial_baseline(folder)
@@ -112,7 +116,8 @@ def _row(ledger: "Ledger", trial: "TrialRecord") -> dict[str, Any]:
         "trial": trial.number,
         "state": str(trial.state),
         "value": trial.value,
-        "over_baseline": summary.over(trial.value, baseline),
+        "reached": objective.reached(trial.value),
+        "over_baseline": objective.over_baseline(trial.value, baseline),
         "step": trial.step,
         "started": trial.started,
         "ended": trial.ended,

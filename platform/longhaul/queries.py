@@ -10,18 +10,22 @@ from longhaul.redaction import redact
 
 if TYPE_CHECKING:
     from longhaul.ledger import Ledger, SearchRecord, TrialRecord
+    from longhaul.spec.objectives import Objective
 
 
 def search_overview(ledger: "Ledger") -> dict[str, Any]:
     """One line of ``longhaul list``: state, counts, the best trial so far."""
     record = ledger.record()
-    best = record.best()
+    best, objective = record.best(), summary.objective_of(record)
     return {
         "name": ledger.name,
         "state": record.state,
         "trials": len(record.trials),
         "counts": record.counts(),
-        "best": None if best is None else {"trial": best.number, "value": best.value},
+        "objective": _objective(objective),
+        "best": None
+        if best is None
+        else {"trial": best.number, "value": best.value, "shown": objective.text(best.value)},
         "task": _task(record),
         "started": record.started,
         "ended": record.ended,
@@ -35,7 +39,7 @@ def search_status(ledger: "Ledger") -> dict[str, Any]:
     MLflow's part is None where nothing was ever delivered; it says what its writer wrote last.
     """
     record = ledger.record()
-    lag = _lag(ledger)
+    lag, objective = _lag(ledger), summary.objective_of(record)
     ended = record.ended or datetime.now(UTC)
     return search_overview(ledger) | {
         "best": best_summary(ledger, record),
@@ -44,7 +48,9 @@ def search_status(ledger: "Ledger") -> dict[str, Any]:
         "steps_trained": record.steps_trained,
         "steps_saved": record.steps_saved,
         "seconds": (ended - record.started).total_seconds() if record.started else None,
-        "running": [_progress(one) for one in record.trials.values() if _runs(record, one)],
+        "running": [
+            _progress(one, objective) for one in record.trials.values() if _runs(record, one)
+        ],
         "mlflow": lag,
     }
 
@@ -77,15 +83,19 @@ def trial_details(ledger: "Ledger", number: int) -> dict[str, Any]:
     if trial is None:
         there = f"it has 0 to {max(record.trials)}" if record.trials else "it has none yet"
         raise RequestError(f"search {ledger.name!r} has no trial {number}; {there}")
-    folder = ledger.trial(number)
+    folder, objective = ledger.trial(number), summary.objective_of(record)
     result = folder.result() or {}
     environment = folder.environment() or ledger.environment()
     return {
         "search": ledger.name,
         "trial": number,
         "state": trial.state,
+        "objective": _objective(objective),
         "value": trial.value,
-        "over_baseline": summary.over(trial.value, summary.trivial_baseline(folder)),
+        "reached": objective.reached(trial.value),
+        "shown": objective.text(trial.value),
+        "over_baseline": objective.over_baseline(trial.value, summary.trivial_baseline(folder)),
+        "validation_loss": result.get("valid/loss"),
         "test": {key: one for key, one in result.items() if key.startswith("test/")},
         "step": trial.step,
         "best_step": result.get("best_step"),
@@ -100,6 +110,7 @@ def trial_details(ledger: "Ledger", number: int) -> dict[str, Any]:
         "suggested": trial.params,
         "config": trial.config,
         "reports": trial.reports,
+        "reports_shown": [(step, objective.text(value)) for step, value in trial.reports],
         "fingerprint": environment.get("fingerprint"),
         "reproduce": summary.reproduce_command(ledger, number),
     }
@@ -111,10 +122,13 @@ def best_summary(ledger: "Ledger", record: "SearchRecord") -> dict[str, Any] | N
     if best is None:
         return None
     baseline = summary.trivial_baseline(ledger.trial(best.number))
+    objective = summary.objective_of(record)
     return {
         "trial": best.number,
         "value": best.value,
-        "over_baseline": summary.over(best.value, baseline),
+        "reached": objective.reached(best.value),
+        "shown": objective.text(best.value),
+        "over_baseline": objective.over_baseline(best.value, baseline),
         "cell": summary.cell_of(best),
     }
 
@@ -122,12 +136,14 @@ def best_summary(ledger: "Ledger", record: "SearchRecord") -> dict[str, Any] | N
 def trial_rows(record: "SearchRecord") -> list[dict[str, Any]]:
     """``longhaul show NAME``: the trials, those that ran all their steps first, best first."""
     trials = sorted(record.trials.values(), key=_order)
+    objective = summary.objective_of(record)
     return [
         {
             "trial": one.number,
             "state": one.state,
             "cell": summary.cell_of(one),
             "value": one.value,
+            "shown": objective.text(one.value),
             "step": one.step,
             "suggested": one.params,
             "reason": redact(one.reason) if one.reason else None,
@@ -145,12 +161,20 @@ def _runs(record: "SearchRecord", trial: "TrialRecord") -> bool:
     return record.state == "running" and trial.state == "running"
 
 
-def _progress(trial: "TrialRecord") -> dict[str, Any]:
+def _objective(objective: "Objective") -> dict[str, Any]:
+    """What is minimised: its settings, and what to call it."""
+    from longhaul_trainers.settings import dump
+
+    return dump(objective) | {"title": objective.title, "heading": objective.heading}
+
+
+def _progress(trial: "TrialRecord", objective: "Objective") -> dict[str, Any]:
     return {
         "trial": trial.number,
         "step": trial.step,
         "steps": trial.max_steps,
         "value": trial.value,
+        "shown": objective.text(trial.value),
         "node": trial.node,
         "host": trial.host,
     }

@@ -2,11 +2,12 @@
 
 import math
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from longhaul.ledger import Ledger, SearchRecord, TrialFolder, TrialRecord, TrialState
+    from longhaul.spec.objectives import Objective
 
 LOSS = "valid/loss"
 OVER_BASELINE = "valid/over_baseline"
@@ -22,6 +23,21 @@ def command(*words: str, ledger: "Ledger") -> str:
     """A command about a search, with the storage that it must be told."""
     storage = ledger.storage.uri.removesuffix(f"/{ledger.name}")
     return shlex.join(["longhaul", *words, "--storage", storage])
+
+
+def objective_of(record: "SearchRecord") -> "Objective":
+    """What a search minimises, which says what the values of its trials mean."""
+    from longhaul.spec.objectives import recorded_objective
+
+    return recorded_objective(record.objective)
+
+
+def selection(titles: Iterable[str]) -> str:
+    """How the best trials of searches are found, from the titles of their objectives."""
+    different = list(dict.fromkeys(titles))
+    if different in ([], ["validation loss"]):
+        return "lowest validation loss"
+    return f"best {', or, as the search says, '.join(different)}"
 
 
 def ranked(record: "SearchRecord") -> "list[TrialRecord]":
@@ -80,11 +96,6 @@ def trivial_baseline(folder: "TrialFolder") -> float | None:
         if loss and ratio and math.isfinite(loss) and math.isfinite(ratio):
             return float(loss / ratio)
     return None
-
-
-def over(value: float | None, baseline: float | None) -> float | None:
-    """A loss divided by the trivial baseline; None where one of them is unknown."""
-    return value / baseline if value is not None and baseline else None
 
 
 def count_words(counts: "Mapping[TrialState, int]", search_state: str) -> str:

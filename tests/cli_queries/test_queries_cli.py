@@ -67,7 +67,15 @@ def test_status_of_a_running_search(new_search, run, ask):
     assert status["state"] == "running"
     value = search.loss(1, 100)
     assert status["running"] == [
-        {"trial": 1, "step": 100, "steps": 600, "value": value, "node": "here", "host": None}
+        {
+            "trial": 1,
+            "step": 100,
+            "steps": 600,
+            "value": value,
+            "shown": f"{value:.4g}",
+            "node": "here",
+            "host": None,
+        }
     ]
     assert "pack host" not in run("status", "toy")
     search._append("started", 1, attempt=2, from_step=100, node="here", host=3)

@@ -80,7 +80,7 @@ def test_progress_counts_what_ended_and_guesses_the_rest(record):
     meter = ProgressMeter()
     progress = meter.measure(record, 12)
     assert (progress.ended, progress.trials) == (5, 12)
-    assert progress.best == (0.01, 0)
+    assert progress.best == ("0.01", 0)
     assert progress.seconds_left is None  # nothing has ended since the meter began
     assert progress.steps_per_second == 0.0
     meter._before = (0, 0)

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 
 from longhaul.cli.main import main
 from longhaul.ledger import EventKind, Ledger
+from longhaul.search.order import NumberOrder
 from longhaul.search.replay import replay
 from longhaul.search.run import INTERRUPTED, SearchRun
 from longhaul.search.scheduler import build_scheduler
@@ -23,7 +24,8 @@ cell:
     - {name: lstm, hidden_size: 8, forget_bias: {uniform: [0, 3]}}
     - {name: gru, hidden_size: 8}
 training: {steps: 27, optimizer: {name: adam, learning_rate: {loguniform: [1e-4, 1e-1]}}}
-search: {seed: 3, trials: 24, scheduler: {name: SCHEDULER, OPTIONS}, sampler: {name: SAMPLER}}
+search:
+  {seed: 3, trials: 24, ORDER, scheduler: {name: SCHEDULER, OPTIONS}, sampler: {name: SAMPLER}}
 """
 
 
@@ -34,6 +36,11 @@ class Loop:
         self.run = run
         self.random = random.Random(seed)
         self.parallel = parallel
+        self.let = None
+        if run.spec.search.order == "number":
+            self.let = {}
+            rungs, events = run.spec.rungs(), run.ledger.events()
+            run.take_turns(NumberOrder(parallel, rungs, events, self.let.__setitem__))
         self.scheduler = build_scheduler(run.spec, run)
         self.scheduler.refill(run.reports())
         self.live = {}
@@ -41,9 +48,15 @@ class Loop:
 
     def go(self, events=math.inf):
         while events > 0 and (self.fill() or self.live):
-            tune_id = self.random.choice(sorted(self.live))
+            tune_id = self.random.choice(sorted(filter(self.free, self.live)))
             self.advance(tune_id, self.live[tune_id])
             events -= 1
+
+    def free(self, tune_id):
+        """Whether a trial may report, or fails, which it does when it likes."""
+        _, handed, rungs = self.live[tune_id]
+        number = handed["number"]
+        return self.let is None or number % 9 == 4 or self.let.get(number, 0) >= rungs[0]
 
     def fill(self):
         while len(self.live) < self.parallel:
@@ -62,7 +75,9 @@ class Loop:
         trial, handed, rungs = told
         step = rungs.pop(0)
         result = {"step": step, "value": self.loss(handed, step), "diverged": None}
-        if handed["number"] % 7 == 5:
+        if handed["number"] % 9 == 4:
+            result = None
+        elif handed["number"] % 7 == 5:
             result |= {"value": math.inf, "diverged": "training loss is nan"}
         elif not rungs:
             pass  # Tune ends a trial that says it is done without asking
@@ -70,22 +85,23 @@ class Loop:
             return
         self.scheduler.on_trial_complete(None, trial, result)
         del self.live[tune_id]
-        self.run.ended(tune_id, result, error=False)
+        self.run.ended(tune_id, result, error=result is None)
 
     def loss(self, handed, step):
         rate = handed["config"]["training"]["optimizer"]["learning_rate"]
         return (abs(math.log10(rate) + 2.5) + 0.1) * (1 + 3 / step)
 
 
-def search(folder, sampler, scheduler="asha", seed=0):
+def search(folder, sampler, scheduler="asha", order="arrival", seed=0, cuts=(11, 1, 9)):
     text = SPACE.replace("SAMPLER", sampler).replace("SCHEDULER", scheduler)
+    text = text.replace("ORDER", f"parallel: 4, order: {order}")
     text = text.replace(", OPTIONS", ", grace_steps: 3" if scheduler == "asha" else "")
     spec = SearchSpec.from_text(text, "space.yaml", name="s")
     ledger = Ledger.create(folder, "s", spec.to_yaml(), {})
-    for events in (11, 1, 9, math.inf):
+    for events in (*cuts, math.inf):
         with ledger.acquire() as writer:
             run = SearchRun(spec, ledger, writer)
-            writer.append(EventKind.OPENED, trials=run.trials, resumed=events != 11)
+            run.opened()
             Loop(run, seed + run.remaining).go(events)
             if run.remaining or events < math.inf:
                 run.stop(INTERRUPTED)
@@ -171,3 +187,25 @@ def test_the_command_says_so_and_exits_accordingly(searched, tmp_path):
     found = json.loads(told.stdout)
     assert found["verdict"] == "different"
     assert len([one for one in found["differences"] if one["what"] == "suggestion"]) == 24
+
+
+def story(ledger):
+    """What happened to the trials, in order, without times."""
+    return [(e.kind, e.trial, e.data) for e in ledger.events() if e.trial is not None]
+
+
+def test_in_the_order_of_numbers_speed_and_interruptions_decide_nothing(tmp_path):
+    stories = []
+    for seed, cuts in enumerate([(), (), (1, 2, 13), (30,)]):
+        folder = tmp_path / str(seed)
+        spec, ledger = search(folder, "tpe", order="number", seed=seed, cuts=cuts)
+        stories.append(story(ledger))
+        assert replay(spec, ledger.events()).differences == ()
+    assert stories[1:] == stories[:1] * 3
+    kinds = {kind for kind, _, _ in stories[0]}
+    assert kinds >= {EventKind.STOPPED, EventKind.FINISHED, EventKind.DIVERGED, EventKind.FAILED}
+
+
+def test_in_the_order_of_arrival_they_do(tmp_path):
+    stories = [story(search(tmp_path / str(seed), "tpe", seed=seed)[1]) for seed in range(2)]
+    assert stories[0] != stories[1]

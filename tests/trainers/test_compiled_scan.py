@@ -1,6 +1,7 @@
 """The compiled Elman scan against the one written with torch, and what happens without it."""
 
 import os
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -86,7 +87,7 @@ def test_the_compiled_scan_is_what_runs():
     assert elman.compiled_elman(phi, torch.zeros(1, 2, 3, 4)) is not None
     assert elman.compiled_elman(phi, torch.zeros(1, 2, 3, 4, device="meta")) is None
     assert elman.compiled_elman(phi, torch.zeros(1, 2, 3, 4, dtype=torch.bfloat16)) is None
-    assert len(library.identity()) == 16
+    assert len(library.identity().removesuffix("-tiles")) == 16
 
 
 @needs_compiler
@@ -122,23 +123,30 @@ def test_bits_do_not_depend_on_threads_or_neighbours(monkeypatch):
 
 
 PROGRAM = """
+import sys
+from pathlib import Path
 import torch
+from longhaul_trainers.scans.native import library
+library.FOLDER = Path(sys.argv[1])
 from longhaul_trainers.catalogue import NONLINEARITIES
 from longhaul_trainers.scans.elman import elman_scan
-from longhaul_trainers.scans.native.library import identity
 kind = NONLINEARITIES.get("relu")
 phi = kind(2, [kind.settings_type()], [torch.Generator()])
 for _ in range(2):
     h = elman_scan(torch.eye(2)[None], torch.ones(3, 1, 1, 2), torch.zeros(1, 1, 2), phi)
-print(h.flatten().tolist(), identity())
+print(h.flatten().tolist(), library.identity())
 """
 
 
-def elsewhere(cache, **environment):
+def elsewhere(cache, sources=library.FOLDER, **environment):
     """The same scan twice in another process, with a cache of its own."""
     given = os.environ | {"XDG_CACHE_HOME": str(cache), "CXX": ""} | environment
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM], env=given, capture_output=True, text=True, check=True
+        [sys.executable, "-c", PROGRAM, str(sources)],
+        env=given,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     values, _, identity = done.stdout.strip().rpartition(" ")
     assert values == "[1.0, 1.0, 2.0, 2.0, 3.0, 3.0]"
@@ -163,6 +171,40 @@ def test_a_compiler_that_fails_is_quoted(tmp_path):
     assert "no luck" in said
 
 
+def test_a_cache_folder_that_cannot_be_made_is_told(tmp_path):
+    taken = tmp_path / "file"
+    taken.write_text("")
+    identity, said = elsewhere(taken)
+    assert identity == "torch"
+    assert said.count("compiled scans are not available") == 1
+    assert "XDG_CACHE_HOME" in said
+
+
+@needs_compiler
+def test_a_full_disk_is_told(tmp_path):
+    """The compiler itself finds it full: nothing half written is left to be loaded later."""
+    full = tmp_path / "full"
+    full.write_text(
+        '#!/bin/sh\ncase "$*" in *--version*) exit 0;; esac\n'
+        "for last; do :; done\necho half > $last\necho No space left on device >&2\nexit 1\n"
+    )
+    full.chmod(0o755)
+    identity, said = elsewhere(tmp_path, CXX=str(full))
+    assert identity == "torch"
+    assert said.count("No space left on device") == 1
+    assert [one.name for one in (tmp_path / "longhaul").iterdir()] == ["lock"]
+
+
+def test_a_user_without_a_home_trains_with_torch(monkeypatch, caplog):
+    def homeless():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(library.Path, "home", homeless)
+    assert library.library.__wrapped__() is None
+    assert "home directory" in caplog.text or "no C++ compiler" in caplog.text
+
+
 def test_it_can_be_switched_off(tmp_path):
     identity, said = elsewhere(tmp_path, LONGHAUL_COMPILED_SCANS="0")
     assert identity == "torch"
@@ -178,8 +220,13 @@ def test_workers_that_start_together_compile_once(tmp_path):
         f'#!/bin/sh\ncase "$*" in *-shared*) echo >> {tmp_path}/count;; esac\nexec {real} "$@"\n'
     )
     counting.chmod(0o755)
+    few = tmp_path / "sources"  # all of them would take long
+    few.mkdir()
+    wanted = [library.FOLDER / name for name in ("elman.cpp", "tiles.cpp")]
+    for source in (*wanted, *library.FOLDER.glob("*.hpp")):
+        shutil.copy(source, few)
     with ThreadPoolExecutor(3) as pool:
-        found = list(pool.map(lambda _: elsewhere(tmp_path, CXX=str(counting)), range(3)))
+        found = list(pool.map(lambda _: elsewhere(tmp_path, few, CXX=str(counting)), range(3)))
     assert len({identity for identity, _ in found}) == 1
     assert all(said == "" for _, said in found)
     assert (tmp_path / "count").read_text() == "\n"

@@ -42,9 +42,14 @@ ROWS = {
         "PPPPPPPPPP 00000000000000 9000000000",
         "0000000000 00000000000000 RRRRRRRRRR",
     ),
+    "mhammedi-2017": (
+        "PPPPPPPPPP 0000000000000 9 0000000000",
+        "0000000000 0000000000000 0 RRRRRRRRRR",
+    ),
 }
+VARIABLE = "mhammedi-2017-variable"
 
-CLASSES = {"bai-2018": 10, "gu-2020": 10, "keller-2024": 10}
+CLASSES = {"bai-2018": 10, "gu-2020": 10, "keller-2024": 10, "mhammedi-2017": 10}
 
 BATCH_AND_STEPS = {
     "arjovsky-2016": (20, 20_000),
@@ -54,6 +59,7 @@ BATCH_AND_STEPS = {
     "keller-2024": (128, 60_000),
     "kerg-2019": (10, 1_500),
     "lezcano-2019": (128, 4_000),
+    "mhammedi-2017": (20, 20_000),
 }
 
 PROTOCOLS = sorted(ROWS)
@@ -65,7 +71,8 @@ def copying(protocol="arjovsky-2016", delay=14):
 
 def test_every_protocol_is_written_down_here():
     names = get_args(describe(CopyingSettings)["protocol"].type)
-    assert set(ROWS) == set(BATCH_AND_STEPS) == set(Copying.protocols) == set(names)
+    assert set(ROWS) == set(BATCH_AND_STEPS)
+    assert {*ROWS, VARIABLE} == set(Copying.protocols) == set(names)
 
 
 @pytest.mark.parametrize("name", PROTOCOLS)
@@ -207,3 +214,47 @@ def test_example_is_aligned():
         "target  - - - - - - - - - - - - - … - - - 2 3 8 2 1 5 7 7 5 4",
         "(. blank, M marker, - not counted, … 94 more blanks; 120 steps)",
     ]
+
+
+def test_the_marker_of_the_variable_variant_comes_anywhere_after_the_first_blank():
+    delay, size = 6, 20_000
+    task = copying(VARIABLE, delay)
+    batch = task.evaluation_set("validation", size)
+    codes = batch.inputs.argmax(2)
+    assert task.length == len(codes) == delay + 20
+    assert ((codes == 9).sum(0) == 1).all()
+    marker = (codes == 9).int().argmax(0)
+    counts = torch.bincount(marker).tolist()
+    assert counts[:11] == [0] * 11
+    assert len(counts) == delay + 10
+    expected = size / (delay - 1)
+    assert (
+        sum((one - expected) ** 2 / expected for one in counts[11:]) < 23.5
+    )  # 4 degrees, p = 1e-4
+    for b in range(50):
+        at = int(marker[b])
+        wanted = [0] * (at + 1) + codes[:10, b].tolist() + [0] * (task.length - at - 11)
+        assert batch.targets[:, b].tolist() == wanted
+    assert (codes[10:][codes[10:] != 9] == 0).all()
+
+
+def test_the_variable_variant_asks_for_as_much_and_counts_the_recalled_symbols():
+    task = copying(VARIABLE, 100)
+    assert task.baseline == pytest.approx(copying(delay=100).baseline)
+    targets = task.training_batch(0, 0, 8).targets
+    outputs = torch.nn.functional.one_hot(targets, 10).float()
+    assert task.metrics(outputs, targets)["accuracy"] == 1
+    blank = torch.zeros_like(outputs)
+    blank[:, :, 0] = 1
+    assert task.metrics(blank, targets)["accuracy"] == 0
+    outputs[:, :2] = blank[:, :2]
+    assert task.metrics(outputs, targets)["accuracy"] == 0.75
+
+
+def test_the_variable_variant_has_an_example_of_its_own():
+    lines = copying(VARIABLE, 100).example().splitlines()
+    assert lines[0].count("M") == 1
+    assert max(map(len, lines)) < 100
+    assert lines[2] == "(. blank, M marker, … blanks; 120 steps)"
+    with pytest.raises(SettingError, match="needs at least 2"):
+        parse(CopyingSettings, {"protocol": VARIABLE, "delay": 1}, "task")

@@ -210,6 +210,7 @@ def test_which_scans_are_fused(monkeypatch):
 
     assert not found(torch.zeros(1, 2, 3, 4)), "on the CPU"
     monkeypatch.setattr(library, "_on_device", lambda tensor: True)
+    monkeypatch.setattr(library, "available", lambda: True)
     assert found(torch.zeros(1, 2, 3, 4))
     assert found(torch.zeros(1, 2, 3, 4), "bfloat16")
     assert not found(torch.zeros(1, 2, 3, 4, dtype=torch.float64))

@@ -59,7 +59,8 @@ def test_exponential_gradient_equals_the_library(scale):
     weights = random_skew(12).square()
     (ours,) = torch.autograd.grad(skew_exponential(A), A, weights)
     (theirs,) = torch.autograd.grad(torch.linalg.matrix_exp(A), A, weights)
-    torch.testing.assert_close(ours, theirs)
+    # of the gradient, the part along skew-symmetric matrices is all that there is to follow
+    torch.testing.assert_close(ours, (theirs - theirs.mT) / 2)
 
 
 def test_exponential_in_float32_is_accurate():

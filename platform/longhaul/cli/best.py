@@ -12,7 +12,8 @@ from longhaul.cli.options import json_option, name_argument, storage_option
 def best_command(name: str, storage: str, as_json: bool) -> None:
     """Show the best trial of search NAME: its configuration, its losses, how to train it again.
 
-    Best is the lowest validation loss among the trials that ran all their steps.
+    Best by the search's objective, which is the lowest validation loss unless its space says
+    otherwise, among the trials that ran all their steps.
 
     \b
     longhaul best copying-quickstart

@@ -81,6 +81,7 @@ def _render(summary: "SpaceSummary") -> "RenderableType":
         f"about {summary.expected_steps:,} to be expected\n"
         f"{_packs(summary.slots)}"
         f"{_first(summary.enqueued, summary.trials)}"
+        f"{_objective(summary)}"
         f"beat    a loss of {task.baseline:.4g}, which needs no memory\n",
         table(["hole", "kind", "range", "only if"], holes)
         if holes
@@ -91,6 +92,14 @@ def _render(summary: "SpaceSummary") -> "RenderableType":
         heading("in full"),
         to_yaml(summary.resolved).rstrip(),
     )
+
+
+def _objective(summary: "SpaceSummary") -> str:
+    found = summary.objective
+    if found["name"] == "loss":
+        return ""
+    worse = " (maximised)" if found.get("better") == "higher" else ""
+    return f"aim     {found['title']}{worse}\n"
 
 
 def _packs(slots: int | str) -> str:

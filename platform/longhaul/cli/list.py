@@ -30,7 +30,7 @@ def list_command(storage: str, as_json: bool) -> None:
 
 def _render(storage: str, found: list[dict[str, Any]]) -> "str | RenderableType":
     from longhaul.cli.tables import table
-    from longhaul.summary import count_words, number
+    from longhaul.summary import count_words
 
     if not found:
         return f"no searches in {storage}; start one: longhaul search copying-quickstart"
@@ -40,10 +40,19 @@ def _render(storage: str, found: list[dict[str, Any]]) -> "str | RenderableType"
             one["state"],
             one["task"] or "-",
             count_words(one["counts"], one["state"]),
-            number(one["best"] and one["best"]["value"]),
+            _best(one),
             "-" if one["last_change"] is None else f"{one['last_change']:%Y-%m-%d %H:%M}",
         ]
         for one in found
     ]
-    columns = ["search", "state", "task", "trials", "best loss", "last change (UTC)"]
-    return table(columns, rows, numbers=["best loss"])
+    losses = all(one["objective"]["name"] == "loss" for one in found)
+    best = "best loss" if losses else "best"
+    columns = ["search", "state", "task", "trials", best, "last change (UTC)"]
+    return table(columns, rows, numbers=[best])
+
+
+def _best(search: dict[str, Any]) -> str:
+    best, objective = search["best"], search["objective"]
+    if best is None or objective["name"] == "loss":
+        return best["shown"] if best else "-"
+    return f"{best['shown']} ({objective['heading']})"

@@ -27,11 +27,13 @@ def show_command(name: str, trial: int | None, storage: str, as_json: bool) -> N
     from longhaul.cli.output import emit
     from longhaul.ledger import Ledger
     from longhaul.queries import trial_details, trial_rows
+    from longhaul.summary import objective_of
 
     ledger = Ledger.open(storage, name)
     if trial is None:
-        rows = trial_rows(ledger.record())
-        emit({"search": name, "trials": rows}, as_json, lambda: _table(rows))
+        record = ledger.record()
+        rows, heading = trial_rows(record), objective_of(record).heading
+        emit({"search": name, "trials": rows}, as_json, lambda: _table(rows, heading))
         return
     details = trial_details(ledger, trial)
     emit(details, as_json, lambda: trial_text(details))
@@ -46,10 +48,13 @@ def trial_text(trial: dict[str, Any]) -> "RenderableType":
     from longhaul.summary import duration, number
 
     reason = f" ({trial['reason']})" if trial["reason"] else ""
-    loss = number(trial["value"])
-    if trial["over_baseline"] is not None:
-        loss += f", {number(trial['over_baseline'], 3)} times the trivial baseline"
-    facts = [["validation loss", loss]]
+    objective = trial["objective"]
+    reached = trial["shown"]
+    if trial["over_baseline"] is not None and trial["reached"] is not None:
+        reached += f", {number(trial['over_baseline'], 3)} times the trivial baseline"
+    facts = [[objective["title"], reached]]
+    if trial["validation_loss"] is not None and objective["name"] != "loss":
+        facts.append(["validation loss", number(trial["validation_loss"])])
     facts += [[key.replace("/", " "), number(value)] for key, value in trial["test"].items()]
     facts.append(["steps", f"{trial['step']:,}"])
     if trial["best_step"] is not None:
@@ -67,14 +72,14 @@ def trial_text(trial: dict[str, Any]) -> "RenderableType":
     config = yaml.safe_dump(trial["config"], sort_keys=False, allow_unicode=True).rstrip()
     parts += ["\nconfiguration", indented(config)]
     if trial["reports"]:
-        rows = [[f"{step:,}", number(value)] for step, value in trial["reports"][-REPORTS_SHOWN:]]
-        parts += ["", table(["reported at step", "best loss so far"], rows, ["reported at step"])]
+        rows = [[f"{step:,}", text] for step, text in trial["reports_shown"][-REPORTS_SHOWN:]]
+        columns = ["reported at step", f"{objective['heading']} so far"]
+        parts += ["", table(columns, rows, ["reported at step"])]
     return stacked(*parts, f"\ntrain it again and compare:\n    {trial['reproduce']}")
 
 
-def _table(rows: list[dict[str, Any]]) -> "str | RenderableType":
+def _table(rows: list[dict[str, Any]], compared: str) -> "str | RenderableType":
     from longhaul.cli.tables import table
-    from longhaul.summary import number
 
     if not rows:
         return "no trials yet"
@@ -83,14 +88,14 @@ def _table(rows: list[dict[str, Any]]) -> "str | RenderableType":
             one["trial"],
             one["state"],
             one["cell"],
-            number(one["value"]),
+            one["shown"],
             f"{one['step']:,}",
             one["reason"] or _suggested(one["suggested"]),
         ]
         for one in rows
     ]
-    columns = ["trial", "state", "cell", "best loss", "steps", "suggested, or why it ended"]
-    return table(columns, shown, numbers=["trial", "best loss", "steps"])
+    columns = ["trial", "state", "cell", compared, "steps", "suggested, or why it ended"]
+    return table(columns, shown, numbers=["trial", compared, "steps"])
 
 
 def _suggested(params: dict[str, Any]) -> str:

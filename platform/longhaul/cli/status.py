@@ -33,8 +33,11 @@ def _render(status: dict[str, Any]) -> "RenderableType":
     from longhaul.summary import count_words, duration
 
     reason = f" ({status['reason']})" if status["reason"] else ""
+    objective = status["objective"]
+    loss = objective["name"] == "loss"
     facts = [
         ["trials", count_words(status["counts"], status["state"])],
+        *([] if loss else [["objective", objective["title"]]]),
         ["best", _best(status["best"])],
         ["steps", f"{status['steps_trained']:,} trained, {status['steps_saved']:,} saved"],
     ]
@@ -51,18 +54,16 @@ def _render(status: dict[str, Any]) -> "RenderableType":
         table(["", ""], facts),
     ]
     if status["running"]:
-        parts += ["", _running(status["running"])]
+        parts += ["", _running(status["running"], "loss" if loss else objective["heading"])]
     return stacked(*parts)
 
 
-def _running(trials: list[dict[str, Any]]) -> "RenderableType":
+def _running(trials: list[dict[str, Any]], compared: str) -> "RenderableType":
     from longhaul.cli.tables import table
-    from longhaul.summary import number
 
-    columns = ["running trial", "step", "loss so far"]
+    columns = ["running trial", "step", f"{compared} so far"]
     rows = [
-        [one["trial"], f"{one['step']:,} of {one['steps'] or 0:,}", number(one["value"])]
-        for one in trials
+        [one["trial"], f"{one['step']:,} of {one['steps'] or 0:,}", one["shown"]] for one in trials
     ]
     if any(one["host"] is not None for one in trials):
         columns.append("pack host")
@@ -76,8 +77,10 @@ def _best(best: dict[str, Any] | None) -> str:
 
     if best is None:
         return "no trial has run all its steps yet"
-    ratio = f", {number(best['over_baseline'], 3)} times the baseline"
-    return f"{number(best['value'])} (trial {best['trial']}, {best['cell']}{ratio})"
+    ratio = ""
+    if best["over_baseline"] is not None:
+        ratio = f", {number(best['over_baseline'], 3)} times the baseline"
+    return f"{best['shown']} (trial {best['trial']}, {best['cell']}{ratio})"
 
 
 def _mlflow(name: str, lag: dict[str, Any] | None) -> str:

@@ -72,7 +72,6 @@ def _ran(
     suite: "Suite", results: "list[Outcome]", state: str, following: dict[str, str]
 ) -> "RenderableType":
     from longhaul.cli.tables import heading, stacked, table
-    from longhaul.summary import number
 
     rows = [
         [
@@ -80,12 +79,14 @@ def _ran(
             one.name,
             one.state,
             sum(one.counts.values()),
-            number(one.value),
-            "-" if one.value is None else f"{one.value / one.baseline:.3f}",
+            one.shown,
+            "-" if one.over_baseline is None else f"{one.over_baseline:.3f}",
         ]
         for label, one in zip((each.label for each in suite.searches), results, strict=False)
     ]
-    headings = ["", "search", "state", "trials", "best loss", "× baseline"]
+    compared = list(dict.fromkeys(one.heading for one in results))
+    best = compared[0] if len(compared) == 1 else "best"
+    headings = ["", "search", "state", "trials", best, "× baseline"]
     return stacked(
         heading(f"suite {suite.name}: {state}"),
         table(headings, rows, numbers=headings[3:]),
@@ -115,6 +116,7 @@ def checked(suite: "Suite") -> dict[str, Any]:
                 "batch_size": _batch_size(told.resolved),
                 "expected_steps": told.expected_steps,
                 "most_steps": told.most_steps,
+                "objective": told.objective,
                 "published": one.published,
             }
         )
@@ -136,6 +138,7 @@ def checked(suite: "Suite") -> dict[str, Any]:
 def check_text(told: dict[str, Any]) -> "RenderableType":
     """The same for people."""
     from longhaul.cli.tables import heading, stacked, table
+    from longhaul.summary import selection
 
     rows = [
         [
@@ -153,6 +156,7 @@ def check_text(told: dict[str, Any]) -> "RenderableType":
     ]
     headings = ["", "search", "task", "parameters", "holes", "trials", "steps", "batch", "expected"]
     seconds = told["budget"]["seconds"]
+    selected = selection(one["objective"]["title"] for one in told["searches"])
     limit = "" if seconds is None else f", in {seconds:g} seconds each"
     return stacked(
         heading(f"{told['name']}: {told['description']}"),
@@ -161,7 +165,7 @@ def check_text(told: dict[str, Any]) -> "RenderableType":
         f"{limit}; early stopping: {told['budget']['scheduler']['name']}\n"
         f"           about {told['expected_steps']:,} training steps to be expected, at most "
         f"{told['most_steps']:,}\n"
-        f"selection  lowest validation loss among the trials that ran all their steps\n"
+        f"selection  {selected} among the trials that ran all their steps\n"
         f"scores     on the test set over {told['seeds']} fresh seeds of each best configuration: "
         f"{told['seed_steps']:,} more steps\n",
         table(headings, rows, numbers=headings[3:]),

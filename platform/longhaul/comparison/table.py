@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from longhaul import summary
 from longhaul.comparison.seeds import SeedRun, kept_runs, train_missing
+from longhaul.spec.objectives import LOSS
 
 if TYPE_CHECKING:
     from longhaul.comparison.record import Entry, SuiteRecord
@@ -51,6 +52,7 @@ class Row:
         steps_trained: training steps of all trials, the fresh seeds left out.
         hidden_size, parameters: of the best configuration.
         trial: number of the best trial, chosen by validation.
+        selected_by: what the search minimised, by which that trial is the best.
         valid_loss: its lowest validation loss.
         seeds, diverged: fresh seeds that were trained, and how many of them diverged.
         scores: by metric on the test set, over the fresh seeds that did not diverge: ``mean``,
@@ -71,6 +73,7 @@ class Row:
     hidden_size: int | None
     parameters: int | None
     trial: int | None
+    selected_by: str
     valid_loss: float | None
     seeds: int
     diverged: int
@@ -195,6 +198,7 @@ def _not_begun(entry: "Entry") -> Row:
         hidden_size=None,
         parameters=None,
         trial=None,
+        selected_by=LOSS.title,
         valid_loss=None,
         seeds=0,
         diverged=0,
@@ -251,7 +255,8 @@ def _row(begun: _Begun, seeds: int, progress: Progress | None) -> Row:
         hidden_size=summary.hidden_size_of(best) if best else None,
         parameters=summary.parameters_of(best, result) if best else None,
         trial=best.number if best else None,
-        valid_loss=best.value if best else None,
+        selected_by=spec.search.objective.title,
+        valid_loss=result.get("valid/loss") if best else None,
         seeds=len(runs),
         diverged=sum(run.values is None for run in runs),
         **_scores(runs),

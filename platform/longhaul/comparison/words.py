@@ -18,7 +18,7 @@ def rules(comparison: Comparison) -> list[str]:
     if unequal:
         lines.append(f"The searches did not get the same: {unequal}.")
     lines += [
-        "Selection: the configuration with the lowest validation loss among the trials that ran "
+        f"Selection: the configuration with the {_selected(comparison)} among the trials that ran "
         "all their steps; the test set has no say.",
         f"Scores: on the test set, by the weights that validated best, over {comparison.seeds} "
         "fresh seeds that the search did not see; mean and 95 % confidence interval of the mean "
@@ -28,6 +28,10 @@ def rules(comparison: Comparison) -> list[str]:
     if any(row.diverged for table in comparison.tables for row in table.rows):
         lines.append("Seeds that diverged are counted, and left out of mean and interval.")
     return lines
+
+
+def _selected(comparison: Comparison) -> str:
+    return summary.selection(row.selected_by for table in comparison.tables for row in table.rows)
 
 
 def heading(table: TaskTable) -> str:

@@ -50,10 +50,10 @@ class TrialRecord:
         config: the resolved configuration.
         seed: the trial's seed.
         parameters: number of trainable parameters; None where an older version suggested it.
-        reports: (step, best validation loss so far), in order.
+        reports: (step, value then), in order.
         decision: what was decided at the last report: continue, stop or done.
         step: training steps done, as far as reported.
-        value: best validation loss so far; lower is better.
+        value: what the search minimises, so far; lower is better.
         started: when its first attempt began.
         ended: when it ended; None while it goes on.
         attempts: how often it was started.
@@ -105,6 +105,7 @@ class SearchRecord:
         trials: by number, in the order of suggestion.
         steps_trained: sum over the trials of the largest step of each.
         steps_saved: steps that stopped and diverged trials were spared.
+        objective: what it minimises, as its specification says; None for the validation loss.
         started: when it was first opened.
         ended: when it was closed or interrupted last; None while it runs.
         reason: why it was closed or interrupted.
@@ -119,6 +120,7 @@ class SearchRecord:
     trials: dict[int, TrialRecord] = field(default_factory=dict)
     steps_trained: int = 0
     steps_saved: int = 0
+    objective: dict[str, Any] | None = None
     started: datetime | None = None
     ended: datetime | None = None
     reason: str | None = None
@@ -184,6 +186,7 @@ class Fold:
         if event.kind is EventKind.OPENED:
             record.started = record.started or event.time
             record.ended = record.reason = None
+            record.objective = event.data.get("objective")
             record.state = SearchState.RUNNING
         elif event.kind in (EventKind.INTERRUPTED, EventKind.CLOSED):
             record.ended = event.time

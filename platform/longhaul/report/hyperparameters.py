@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from longhaul.report.drawing import BASELINE_COLOUR, colours, plain_log_ticks, to_svg
-from longhaul.summary import cell_of
+from longhaul.summary import cell_of, objective_of
 
 if TYPE_CHECKING:
     from longhaul.ledger import SearchRecord, TrialRecord
+    from longhaul.spec.objectives import Objective
 
 FEW = 24
 """So many pictures at most."""
@@ -34,13 +35,13 @@ def _picture(record: "SearchRecord", name: str, baseline: float | None) -> str:
     figure = Figure(figsize=(3.5, 2.7))
     figure.subplots_adjust(left=0.19, right=0.97, bottom=0.12, top=0.89)
     axes = figure.subplots()
-    by_cell = colours(record)
+    by_cell, objective = colours(record), objective_of(record)
     places = _places(record, name)
     for filled, trials in zip((False, True), split(record, name), strict=True):
         shades = [by_cell[cell_of(one)] for one in trials]
         axes.scatter(
             [_place(places, one.params[name], one.number) for one in trials],
-            [one.value or math.nan for one in trials],
+            [_height(objective, one) for one in trials],
             s=30,
             facecolors=shades if filled else "none",
             edgecolors=shades,
@@ -48,10 +49,11 @@ def _picture(record: "SearchRecord", name: str, baseline: float | None) -> str:
             alpha=0.9 if filled else 0.55,
             zorder=3,
         )
-    if baseline:
+    if baseline and objective.name == "loss":
         axes.axhline(baseline, color=BASELINE_COLOUR, ls="--", lw=1)
-    axes.set_yscale("log")
-    plain_log_ticks(axes.yaxis)
+    if not _maximised(objective):
+        axes.set_yscale("log")
+        plain_log_ticks(axes.yaxis)
     if places is not None:
         axes.set_xticks(list(places.values()), [_short(label) for label in places])
         axes.set_xlim(-0.6, len(places) - 0.4)
@@ -59,7 +61,7 @@ def _picture(record: "SearchRecord", name: str, baseline: float | None) -> str:
         axes.set_xscale("log")
         plain_log_ticks(axes.xaxis, subs=(1.0, 3.0))
     axes.set_title(_short(name, 44), fontsize=9, loc="left")
-    axes.set_ylabel("best loss", fontsize=9)
+    axes.set_ylabel(objective.heading, fontsize=9)
     axes.tick_params(labelsize=8, which="both")
     axes.grid(alpha=0.3)
     return to_svg(figure, name)
@@ -72,7 +74,19 @@ def split(record: "SearchRecord", name: str) -> "tuple[list[TrialRecord], list[T
 
 
 def _drawable(trial: "TrialRecord") -> bool:
-    return trial.value is not None and math.isfinite(trial.value) and trial.value > 0
+    return trial.value is not None and math.isfinite(trial.value)
+
+
+def _maximised(objective: "Objective") -> bool:
+    return getattr(objective, "better", None) == "higher"
+
+
+def _height(objective: "Objective", trial: "TrialRecord") -> float:
+    """Where a trial stands; one that did not solve its task above all that did."""
+    reached = objective.reached(trial.value)
+    height = (trial.value if reached is None else reached) or 0.0
+    # a logarithmic axis has no place for what is not above zero
+    return height if height > 0 or _maximised(objective) else math.nan
 
 
 def _places(record: "SearchRecord", name: str) -> dict[str, int] | None:

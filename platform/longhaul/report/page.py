@@ -14,6 +14,7 @@ from longhaul.redaction import redact
 
 if TYPE_CHECKING:
     from longhaul.ledger import Ledger, SearchRecord, TrialRecord
+    from longhaul.spec.objectives import Objective
 
 FILE = "report.html"
 ROWS = 2000
@@ -96,19 +97,22 @@ def _header(record: "SearchRecord", trial: "TrialRecord | None") -> str:
 
 
 def _cards(ledger: "Ledger", record: "SearchRecord", baseline: float | None) -> str:
-    best = record.best()
+    best, objective = record.best(), summary.objective_of(record)
+    what = "best validation loss" if objective.name == "loss" else objective.title
     cards = []
     if best is not None:
         result = ledger.trial(best.number).result() or {}
         test = result.get("test/loss")
         measured = f"test loss {summary.number(test)}" if isinstance(test, float) else ""
         cell = summary.cell_of(best)
-        cards.append((summary.number(best.value), "best validation loss",
-                      f"trial {best.number}, {cell}"))  # fmt: skip
-        ratio = summary.over(best.value, baseline)
-        cards.append((summary.number(ratio, 3), "times the trivial baseline", measured))
+        cards.append((objective.text(best.value), what, f"trial {best.number}, {cell}"))
+        ratio = objective.over_baseline(best.value, baseline)
+        if ratio is None:
+            cards.append((summary.number(result.get("valid/loss")), "validation loss", measured))
+        else:
+            cards.append((summary.number(ratio, 3), "times the trivial baseline", measured))
     else:
-        cards.append(("-", "best validation loss", "no trial has run all its steps yet"))
+        cards.append(("-", what, "no trial has run all its steps yet"))
     cards.append(
         (str(len(record.trials)), "trials", summary.count_words(record.counts(), record.state))
     )
@@ -158,7 +162,7 @@ def _cells(ledger: "Ledger", record: "SearchRecord", baseline: float | None) -> 
     from longhaul.report.drawing import colours
 
     rows = []
-    ranked = summary.ranked(record)
+    ranked, objective = summary.ranked(record), summary.objective_of(record)
     for cell, colour in colours(record).items():
         best = next((one for one in ranked if summary.cell_of(one) == cell), None)
         all_of_cell = [one for one in record.trials.values() if summary.cell_of(one) == cell]
@@ -170,14 +174,14 @@ def _cells(ledger: "Ledger", record: "SearchRecord", baseline: float | None) -> 
                 len(all_of_cell),
                 sum(one.rank is not None for one in all_of_cell),
                 best.number if best else None,
-                value,
-                summary.over(value, baseline),
+                _shown(objective, value),
+                objective.over_baseline(value, baseline),
                 result.get("test/loss"),
                 summary.parameters_of(best, result) if best else None,
                 best.step if best else None,
             ]
         )
-    headings = ["cell", "trials", "completed", "best trial", "validation loss", "× baseline",
+    headings = ["cell", "trials", "completed", "best trial", objective.title, "× baseline",
                 "test loss", "parameters", "steps"]  # fmt: skip
     return _section(
         "Best of each cell",
@@ -194,11 +198,22 @@ def _hyperparameters(record: "SearchRecord", baseline: float | None) -> str:
         return ""
     figures = "".join(f"<div>{svg}</div>" for svg in made.values())
     return _section(
-        "Loss against each hyperparameter",
-        "Filled: ran all steps, and can be compared. Hollow: stopped early, at the best loss until "
+        f"{_what(record)} against each hyperparameter",
+        "Filled: ran all steps, and can be compared. Hollow: stopped early, at the best until "
         "then. Dashed: the trivial baseline.",
         f'<div class="grid">{figures}</div>',
     )
+
+
+def _what(record: "SearchRecord") -> str:
+    objective = summary.objective_of(record)
+    return "Loss" if objective.name == "loss" else objective.heading.capitalize()
+
+
+def _shown(objective: "Objective", value: float | None) -> Any:
+    """The value in its own unit, or as words where it has none."""
+    reached = objective.reached(value)
+    return reached if reached is not None or value is None else objective.text(value)
 
 
 def _trials(record: "SearchRecord", baseline: float | None) -> str:
@@ -208,6 +223,7 @@ def _trials(record: "SearchRecord", baseline: float | None) -> str:
         (one for one in record.trials.values() if one.rank is None),
         key=lambda one: (-one.step, one.number),
     )
+    objective = summary.objective_of(record)
     names: dict[str, None] = {}
     for trial in order:
         names.update(dict.fromkeys(name for name in trial.params if name != "cell"))
@@ -216,15 +232,24 @@ def _trials(record: "SearchRecord", baseline: float | None) -> str:
             one.number,
             _state(one, record),
             summary.cell_of(one),
-            one.value,
-            summary.over(one.value, baseline),
+            _shown(objective, one.value),
+            objective.over_baseline(one.value, baseline),
             one.step,
             *(one.params.get(name) for name in names),
             redact(one.reason) if one.reason else "",
         ]
         for one in order[:ROWS]
     ]
-    headings = ["trial", "state", "cell", "best loss", "× baseline", "steps", *_short(names), ""]
+    headings = [
+        "trial",
+        "state",
+        "cell",
+        objective.heading,
+        "× baseline",
+        "steps",
+        *_short(names),
+        "",
+    ]
     note = "Click a heading to sort."
     if len(order) > ROWS:
         note += f" The first {ROWS:,} of {len(order):,}; longhaul export {record.name} has all."

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from longhaul.environment import capture
 from longhaul.errors import LonghaulError
-from longhaul.ledger import EventKind, Ledger, SearchRecord
+from longhaul.ledger import Ledger, SearchRecord
 from longhaul.search.fleet import Fleet, plan
 from longhaul.search.run import INTERRUPTED, SearchRun
 from longhaul.search.seats import Seats
@@ -84,7 +84,7 @@ def run_search(
         run = SearchRun(spec, ledger, writer, overrides.get("trials"))
         if run.remaining == 0:
             return run
-        writer.append(EventKind.OPENED, trials=run.trials, resumed=bool(run.record.trials))
+        run.opened()
         tracking = TrackingProcess(place.storage, ledger.name, place.tracking_uri)
         tracking.start()
 
@@ -247,6 +247,25 @@ def _tune(tuner: Callable[[str], Any], tick: Callable[[], None]) -> None:
     ) from errors[0]
 
 
+def _take_turns(run: SearchRun, parallel: int) -> Any:
+    """Starts the actor at which reports wait, and has the run let them through in order."""
+    # imported here: Ray is running by now
+    import ray
+
+    from longhaul.search.order import NumberOrder
+    from longhaul.search.turnstile import Turnstile
+
+    options = {"num_cpus": 0, "max_concurrency": 2 * parallel + 10}
+    turnstile: Any = ray.remote(Turnstile).options(**options).remote()
+    spec = run.spec
+    run.take_turns(
+        NumberOrder(
+            spec.search.parallel or 1, spec.rungs(), run.ledger.events(), turnstile.let.remote
+        )
+    )
+    return turnstile
+
+
 def _tuner(spec: SearchSpec, run: SearchRun, fence: int, fleet: Fleet, scratch: str) -> Any:
     # imported here: 3 s
     from ray import tune
@@ -262,7 +281,9 @@ def _tuner(spec: SearchSpec, run: SearchRun, fence: int, fleet: Fleet, scratch: 
         checkpoint_every_s=spec.search.checkpoint_every_s,
         threads=_threads(spec),
         device=_device(spec),
+        objective=spec.search.objective,
         hosts=fleet.start(),
+        turnstile=_take_turns(run, fleet.parallel) if spec.search.order == "number" else None,
     )
     seats = Seats(fleet.hosts, fleet.slots) if fleet.hosts else None
     scheduler = build_scheduler(spec, run)

@@ -82,6 +82,8 @@ def plan(
     check_resources(spec, available)
     asked, places = spec.resources, _places(spec, available)
     slots = _slots(spec, min(parallel or remaining, remaining))
+    if spec.search.order == "number":
+        _check_window(spec, parallel, remaining, places * slots)
     wanted = max(1, min(parallel or places * slots, remaining))
     if slots == 1:
         return Fleet(wanted, 0, 1, asked.cpus, asked.gpus, threads, device)
@@ -104,6 +106,22 @@ def check_resources(spec: SearchSpec, available: Mapping[str, float]) -> None:
                 f"resources: a trial asks for {amount:g} {kind}, but there are "
                 f"{available.get(kind, 0):g}; lower resources.{kind.lower()}s"
             )
+
+
+def _check_window(spec: SearchSpec, parallel: int | None, remaining: int, room: int) -> None:
+    """Trials that wait for each other must run at once, as many as when the search began."""
+    window = spec.search.parallel
+    if parallel != window:
+        raise RequestError(
+            f"search.order: number was begun with search.parallel: {window}, which decides what "
+            f"is suggested; found {parallel}"
+        )
+    wanted = min(parallel or 1, remaining)
+    if wanted > room:
+        raise RequestError(
+            f"search.order: number needs {wanted} trials at once, as search.parallel says, but "
+            f"there is room for {room}; lower resources.cpus, or search.parallel in a new search"
+        )
 
 
 def _places(spec: SearchSpec, available: Mapping[str, float]) -> int:

@@ -5,6 +5,8 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from longhaul.ledger import SearchRecord, TrialRecord, TrialState
+from longhaul.spec.objectives import Objective
+from longhaul.summary import objective_of
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -17,8 +19,10 @@ class CellOutcome:
     Attributes:
         cell: its name.
         trials, finished: how many trials it had, and how many of them ran all their steps.
-        value, trial: the lowest validation loss of any of its trials and that trial's number; a
-            trial that was stopped early counts with what it had reached.
+        value, trial: the best value of any of its trials and that trial's number; a trial that was
+            stopped early counts with what it had reached.
+        shown: the value for people.
+        over_baseline: the loss that it tells of over the trivial baseline, if any.
         step: how far that trial ran.
     """
 
@@ -28,6 +32,8 @@ class CellOutcome:
     value: float | None
     trial: int | None
     step: int | None
+    shown: str = "-"
+    over_baseline: float | None = None
 
 
 @dataclass(frozen=True)
@@ -40,7 +46,11 @@ class Outcome:
         reason: why it did not complete; None where it did.
         counts: trials by state.
         best: number of the best trial among those that ran all their steps; None without one.
-        value: its lowest validation loss.
+        value: what the search minimised, of that trial.
+        shown: the value for people.
+        objective: what the value is.
+        heading: the same in a table.
+        over_baseline: the loss that the value tells of over the trivial baseline, if any.
         baseline: the task's trivial baseline.
         params: its searched values by dotted name.
         config: its whole configuration.
@@ -61,6 +71,10 @@ class Outcome:
     cells: list[CellOutcome]
     steps_trained: int
     steps_saved: int
+    shown: str
+    objective: str
+    heading: str
+    over_baseline: float | None
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -76,20 +90,25 @@ def outcome(record: SearchRecord, baseline: float, state: str, reason: str | Non
         state: complete, interrupted or failed.
         reason: why it did not complete.
     """
-    best = record.best()
+    best, objective = record.best(), objective_of(record)
+    value = None if best is None else best.value
     return Outcome(
         name=record.name,
         state=state,
         reason=reason,
         counts={str(state): n for state, n in record.counts().items() if n},
         best=None if best is None else best.number,
-        value=None if best is None else best.value,
+        value=value,
         baseline=baseline,
         params=None if best is None else best.params,
         config=None if best is None else best.config,
-        cells=_by_cell(record),
+        cells=_by_cell(record, objective, baseline),
         steps_trained=record.steps_trained,
         steps_saved=record.steps_saved,
+        shown=objective.text(value),
+        objective=objective.title,
+        heading=objective.heading,
+        over_baseline=objective.over_baseline(value, baseline),
     )
 
 
@@ -99,7 +118,9 @@ def cell_table(result: Outcome) -> "Table":
     from rich.table import Table
 
     table = Table(title_justify="left", box=None, pad_edge=False)
-    for heading in ("cell", "trials", "ran to the end", "best loss", "× baseline", "of trial"):
+    ratios = any(one.over_baseline is not None for one in result.cells)
+    columns = ["cell", "trials", "ran to the end", result.heading]
+    for heading in [*columns, *(["× baseline"] if ratios else []), "of trial"]:
         table.add_column(heading, justify="left" if heading == "cell" else "right")
     for one in result.cells:
         known = one.value is not None
@@ -107,8 +128,8 @@ def cell_table(result: Outcome) -> "Table":
             one.cell,
             str(one.trials),
             str(one.finished),
-            f"{one.value:.4g}" if known else "-",
-            f"{one.value / result.baseline:.3f}" if one.value is not None else "-",
+            one.shown,
+            *([_ratio(one.over_baseline)] if ratios else []),
             f"{one.trial} (step {one.step})" if known else "-",
         )
     return table
@@ -119,10 +140,9 @@ def summary_lines(result: Outcome) -> list[str]:
     states = ", ".join(f"{n} {state}" for state, n in result.counts.items() if n)
     lines = [f"{sum(result.counts.values())} trials: {states}"]
     if result.value is not None:
-        lines.append(
-            f"best: trial {result.best}, validation loss {result.value:.4g}, "
-            f"{_against(result.value, result.baseline)}"
-        )
+        best = f"best: trial {result.best}, {result.objective} {result.shown}"
+        ratio = result.over_baseline
+        lines.append(best if ratio is None else f"{best}, {_against(ratio, result.baseline)}")
     if result.steps_saved:
         whole = result.steps_trained + result.steps_saved
         share = 100 * result.steps_saved / whole
@@ -133,16 +153,20 @@ def summary_lines(result: Outcome) -> list[str]:
     return lines
 
 
-def _against(value: float, baseline: float) -> str:
+def _ratio(over_baseline: float | None) -> str:
+    return "-" if over_baseline is None else f"{over_baseline:.3f}"
+
+
+def _against(ratio: float, baseline: float) -> str:
     shown = f"the trivial baseline {baseline:.4f}"
-    if value <= 0:
+    if ratio <= 0:
         return f"far below {shown}"
-    if value <= baseline:
-        return f"{baseline / value:.1f} times below {shown}"
-    return f"{value / baseline:.1f} times above {shown}"
+    if ratio <= 1:
+        return f"{1 / ratio:.1f} times below {shown}"
+    return f"{ratio:.1f} times above {shown}"
 
 
-def _by_cell(record: SearchRecord) -> list[CellOutcome]:
+def _by_cell(record: SearchRecord, objective: Objective, baseline: float) -> list[CellOutcome]:
     cells: dict[str, list[TrialRecord]] = {}
     for trial in record.trials.values():
         cells.setdefault(trial.config["cell"]["name"], []).append(trial)
@@ -155,6 +179,15 @@ def _by_cell(record: SearchRecord) -> list[CellOutcome]:
             outcomes.append(CellOutcome(cell, len(trials), finished, None, None, None))
         else:
             outcomes.append(
-                CellOutcome(cell, len(trials), finished, best.value, best.number, best.step)
+                CellOutcome(
+                    cell,
+                    len(trials),
+                    finished,
+                    best.value,
+                    best.number,
+                    best.step,
+                    objective.text(best.value),
+                    objective.over_baseline(best.value, baseline),
+                )
             )
     return sorted(outcomes, key=lambda one: (one.value is None, one.value or 0, one.cell))

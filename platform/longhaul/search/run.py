@@ -17,8 +17,11 @@ from longhaul.ledger import (
     TrialRecord,
     TrialState,
 )
+from longhaul.search.order import ArrivalOrder
 from longhaul.search.study import SpaceExhaustedError, Study
+from longhaul.spec.objectives import LOSS
 from longhaul.spec.search_spec import SearchSpec
+from longhaul_trainers.settings import dump
 
 OPEN = (TrialState.SUGGESTED, TrialState.RUNNING)
 INTERRUPTED = "interrupted"
@@ -66,6 +69,9 @@ class SearchRun:
         self._began: float | None = None
         self.stop_reason: str | None = None
         self.exhausted = False
+        self._order = ArrivalOrder()
+        # Failed, and it may not be their turn yet.
+        self._failures: set[int] = set()
 
     @property
     def record(self) -> SearchRecord:
@@ -87,6 +93,26 @@ class SearchRun:
         here = 0.0 if self._began is None else time.monotonic() - self._began
         return self._seconds_before + here >= limit
 
+    @property
+    def waiting(self) -> bool:
+        """Whether a further trial is handed out later, but not now."""
+        return self._more and not self._order.room()
+
+    @property
+    def _more(self) -> bool:
+        return self.stop_reason is None and not self.exhausted and self.remaining > 0
+
+    def take_turns(self, order: ArrivalOrder) -> None:
+        """Has reports decided on in an order; before the first trial is handed out."""
+        self._order = order
+
+    def opened(self) -> None:
+        """Writes that this run begins, and what the search minimises where that is not the loss."""
+        objective = self.spec.search.objective
+        more = {} if objective == LOSS else {"objective": dump(objective)}
+        resumed = bool(self.record.trials)
+        self._append(EventKind.OPENED, None, trials=self.trials, resumed=resumed, **more)
+
     def settle(self) -> None:
         """Ends the trials whose last decision was written down, but not their end."""
         for number in list(self._unfinished):
@@ -104,23 +130,26 @@ class SearchRun:
         self.stop_reason = self.stop_reason or reason
 
     def next_trial(self, tune_id: str) -> dict[str, Any] | None:
-        """What a trainable needs for the next trial; None when there is no further one."""
-        if self.stop_reason is not None or self.exhausted:
+        """What a trainable needs for the next trial; None when there is none, or none now."""
+        if not self._more or self.waiting:
+            self._next_turn()  # nobody waits for a trial that does not come
             return None
         self._began = self._began or time.monotonic()
         if self._unfinished:
             number = self._unfinished.popleft()
-        elif self._next < self.trials and not self.out_of_time:
+        else:
             try:
                 number = self._suggest()
             except SpaceExhaustedError:
                 self.exhausted = True
+                self._next_turn()
                 return None
-        else:
-            return None
         self._by_tune_id[tune_id] = number
         trial = self.record.trials[number]
-        return {"number": number, "config": trial.config, "heard": _heard(trial)}
+        heard = _heard(trial)
+        self._order.begun(number, heard)
+        self._next_turn()
+        return {"number": number, "config": trial.config, "heard": heard}
 
     def number(self, tune_id: str) -> int:
         """The number of a trial that was handed out."""
@@ -146,6 +175,9 @@ class SearchRun:
         step, value = result["step"], result["value"]
         self._append(EventKind.REPORTED, number, step=step, value=value, decision=decision)
         self._study.reported(number, step, value)
+        if decision == "continue":
+            self._order.went_on(number, step)
+            self._next_turn()
 
     def failed(self, tune_id: str, error: str) -> None:
         """Why a trial is about to be given up, as far as Tune knows."""
@@ -161,16 +193,33 @@ class SearchRun:
             self.stop(result["full"])
             return
         if error or not result:
-            self._failed(number)
-        elif result["diverged"] is not None:
+            self._failures.add(number)
+        else:
+            self._order.left(number)
+            self._report_ended(number, result)
+            self.ledger.trial(number).merge_history()
+        self._next_turn()
+
+    def _report_ended(self, number: int, result: Mapping[str, Any]) -> None:
+        if result["diverged"] is not None:
             self._append(EventKind.DIVERGED, number, step=result["step"], reason=result["diverged"])
             self._study.ended(number, None, complete=False)
-        else:
-            step, value = result["step"], result["value"]
-            if step >= self.max_steps:
-                self._append(EventKind.REPORTED, number, step=step, value=value, decision="done")
-            self._finished_or_stopped(number)
-        self.ledger.trial(number).merge_history()
+            return
+        step, value = result["step"], result["value"]
+        if step >= self.max_steps:
+            self._append(EventKind.REPORTED, number, step=step, value=value, decision="done")
+        self._finished_or_stopped(number)
+
+    def _next_turn(self) -> None:
+        """Lets the next report come; where its trial has failed, that is recorded instead."""
+        number = self._order.turn(self._failures, more=self._more)
+        while number is not None and number in self._failures:
+            self._failures.remove(number)
+            self._order.left(number)
+            self._failed(number)
+            number = self._order.turn(self._failures, more=self._more)
+        if number is not None:
+            self._order.let(number)
 
     def _finished_or_stopped(self, number: int) -> None:
         trial = self.record.trials[number]
@@ -186,6 +235,7 @@ class SearchRun:
         attempts = self._attempts.get(number, 0)
         self._append(EventKind.FAILED, number, reason=reason, attempts=attempts)
         self._study.ended(number, None, complete=False)
+        self.ledger.trial(number).merge_history()
         failed = self.record.counts()[TrialState.FAILED]
         if failed >= self.spec.search.max_failed_trials:
             self.stop(f"{failed} trials failed, the last one: {reason}")

@@ -49,10 +49,10 @@ class LedgerASHA(ASHAScheduler):
             reduction_factor=reduction_factor,
         )
         # Tune finds the number of rungs from a quotient of logarithms, which may be one short.
-        bracket = self._brackets[0]
+        bracket: Any = self._brackets[0]
         bracket._rungs = [(float(rung), Rung()) for rung in reversed(rungs[:-1])]
         percent = (1 - 1 / reduction_factor) * 100
-        bracket.cutoff = lambda recorded: recorded.percentile(percent)  # type: ignore[method-assign]
+        bracket.cutoff = lambda recorded: recorded.percentile(percent)
         self._decisions = decisions
 
     def refill(self, reports: Mapping[int, Sequence[tuple[int, float]]]) -> None:

@@ -23,10 +23,10 @@ class LedgerSearcher(Searcher):
         self._seats = seats
 
     def suggest(self, trial_id: str) -> Any:
-        """The next trial's configuration, or FINISHED."""
+        """The next trial's configuration; None where there is none now, FINISHED for ever."""
         trial = self._run.next_trial(trial_id)
         if trial is None:
-            return Searcher.FINISHED
+            return None if self._run.waiting else Searcher.FINISHED
         if self._seats is not None:
             trial["host"] = self._seats.take(trial_id, structure_of(trial["config"]))
         return trial

@@ -1,7 +1,6 @@
 """The Optuna study of one search, kept in memory and rebuilt from the ledger's events."""
 
 import json
-import math
 from collections.abc import Iterable
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -43,8 +42,8 @@ class Study:
     suggests after it was taken up again is what it would have suggested had it never stopped.
     Suggestion n takes the n-th of the specification's enqueued points as far as it goes.
 
-    Losses are told as their logarithm: on these tasks they differ by orders of magnitude, which a
-    sampler that models the value itself could not see.
+    Values are told as their objective says: losses as their logarithm, for on these tasks they
+    differ by orders of magnitude, which a sampler that models the value itself could not see.
 
     Args:
         spec: the space, its sampler and its seed.
@@ -78,7 +77,7 @@ class Study:
 
     def reported(self, number: int, step: int, value: float) -> None:
         """A trial's value at a rung."""
-        self._live[number].report(_log(value), step)
+        self._live[number].report(self._spec.search.objective.told(value), step)
 
     def ended(self, number: int, value: float | None, *, complete: bool) -> None:
         """A trial is over.
@@ -92,7 +91,7 @@ class Study:
         if value is None:
             self._tell(trial, "FAIL")
         elif complete:
-            self._tell(trial, "COMPLETE", _log(value))
+            self._tell(trial, "COMPLETE", self._spec.search.objective.told(value))
         else:
             self._tell(trial, "PRUNED")
 
@@ -191,7 +190,3 @@ def _distribution(text: str) -> Any:
 
 def _identity(config: dict[str, Any]) -> str:
     return json.dumps({k: v for k, v in config.items() if k != "seed"}, sort_keys=True)
-
-
-def _log(value: float) -> float:
-    return math.log10(max(value, 1e-12))

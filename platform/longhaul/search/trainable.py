@@ -12,6 +12,8 @@ from ray import tune
 from longhaul.ledger import Ledger, StorageFullError
 from longhaul.search.training import Checkpoint, Training
 from longhaul.search.trial_run import TrialRun
+from longhaul.search.turnstile import pass_through
+from longhaul.spec.objectives import LOSS, Objective
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,9 @@ class Assignment:
         checkpoint_every_s: seconds between checkpoints besides those at rungs.
         threads: threads for one trial's arithmetic.
         device: ``cpu`` or ``cuda``.
+        objective: what the search minimises.
         hosts: actors in whose packs the trials train; without any, each trains by itself.
+        turnstile: the actor at which reports wait for their turn; None where they do not.
     """
 
     ledger: Ledger
@@ -34,7 +38,9 @@ class Assignment:
     checkpoint_every_s: float
     threads: int
     device: str
+    objective: Objective = LOSS
     hosts: tuple[Any, ...] = ()
+    turnstile: Any = None
 
 
 class CellTrial(tune.Trainable):
@@ -69,6 +75,8 @@ class CellTrial(tune.Trainable):
             if self._trial_run is None:
                 self._trial_run = self._start()
             report = self._trial_run.advance()
+            if self._assignment.turnstile is not None:
+                pass_through(self._assignment.turnstile, self._trial["number"], report.step)
         except StorageFullError as error:
             # Not the trial's fault, and its next try would fare no better.
             return {"step": 0, "value": math.inf, "done": True, "full": str(error)}
@@ -99,6 +107,8 @@ class CellTrial(tune.Trainable):
             heard=trial["heard"],
             fence=assignment.fence,
             checkpoint_every_s=assignment.checkpoint_every_s,
+            objective=assignment.objective,
+            batch_size=trial["config"]["training"]["batch_size"],
         )
 
     def _begin_alone(self) -> Callable[[Checkpoint | None], Training]:

@@ -2,12 +2,13 @@
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from longhaul.ledger import TrialFolder
 from longhaul.search.training import Checkpoint, Training
+from longhaul.spec.objectives import LOSS, Objective
 from longhaul_trainers.training.point import Point
 
 FLUSH_S = 10.0
@@ -20,7 +21,7 @@ class Report:
 
     Attributes:
         step: training steps done.
-        value: lowest validation loss so far; infinity where the trial diverged.
+        value: what the search minimises, so far; infinity where the trial diverged.
         done: whether the trial is over.
         diverged: why, or None.
     """
@@ -44,6 +45,8 @@ class TrialRun:
         heard: the last step that the scheduler has heard of, 0 for none.
         fence: fencing number under which to write.
         checkpoint_every_s: seconds between checkpoints besides those at rungs.
+        objective: what the search minimises.
+        batch_size: the trial's.
     """
 
     def __init__(
@@ -55,6 +58,8 @@ class TrialRun:
         heard: int,
         fence: int,
         checkpoint_every_s: float,
+        objective: Objective = LOSS,
+        batch_size: int = 1,
     ) -> None:
         self._folder = folder
         self._begin = begin
@@ -62,14 +67,16 @@ class TrialRun:
         self._heard = heard
         self._fence = fence
         self._checkpoint_every_s = checkpoint_every_s
-        self._values = _recorded_values(folder)
+        self._objective = objective
+        self._batch_size = batch_size
+        self._curve = _recorded_curve(folder, objective)
         self._pending: list[dict[str, object]] = []
         self._training: Training | None = None
 
     @property
     def recorded(self) -> int:
         """Step of the last point in the ledger, 0 for none."""
-        return max(self._values, default=0)
+        return max(self._curve, default=0)
 
     def advance(self) -> Report:
         """The report of the next rung, trained for unless it is in the ledger already."""
@@ -90,8 +97,8 @@ class TrialRun:
             self._folder.write_weights(left.weights, self._fence)
             self._folder.write_result(left.result)
         self._heard = rung
-        value = min(value for step, value in self._values.items() if step <= rung)
-        return Report(rung, value, done=last)
+        until = {step: point for step, point in self._curve.items() if step <= rung}
+        return Report(rung, self._objective.value(until, self._batch_size), done=last)
 
     def _train(self, rung: int) -> None:
         training = self._training = self._training or self._begin(self._checkpoint())
@@ -117,7 +124,7 @@ class TrialRun:
         if point.step <= self.recorded:
             return
         self._pending.append({"step": point.step, "time": datetime.now(UTC), **point.metrics})
-        self._values[point.step] = point.metrics.get("valid/loss", math.inf)
+        self._curve[point.step] = _part(point.metrics, self._objective)
 
     def _flush(self) -> None:
         if self._pending:
@@ -125,9 +132,14 @@ class TrialRun:
             self._pending = []
 
 
-def _recorded_values(folder: TrialFolder) -> dict[int, float]:
+def _recorded_curve(folder: TrialFolder, objective: Objective) -> dict[int, dict[str, float]]:
     table = folder.history()
-    if "valid/loss" not in table.column_names:
-        return dict.fromkeys(table["step"].to_pylist(), math.inf)
-    losses = [math.inf if one is None else one for one in table["valid/loss"].to_pylist()]
-    return dict(zip(table["step"].to_pylist(), losses, strict=True))
+    known = [name for name in objective.columns if name in table.column_names]
+    rows = table.select(["step", *known]).to_pylist()
+    return {row.pop("step"): _part(row, objective) for row in rows}
+
+
+def _part(metrics: Mapping[str, float | None], objective: Objective) -> dict[str, float]:
+    """What an objective looks at, as far as it was measured."""
+    found = {name: metrics.get(name) for name in objective.columns}
+    return {name: value for name, value in found.items() if value is not None}

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from longhaul.ledger import SearchRecord
 from longhaul.ledger.record import ENDED
+from longhaul.summary import objective_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -21,7 +22,7 @@ class Progress:
     Attributes:
         ended, trials: trials that are over, and all of them.
         counts: trials by state.
-        best: value and number of the best finished trial, None before the first.
+        best: what the best finished trial reached and its number, None before the first.
         steps_per_second: training steps reported since this run began, over its time.
         seconds_left: a guess, None before the first trial has ended.
     """
@@ -29,7 +30,7 @@ class Progress:
     ended: int
     trials: int
     counts: dict[str, int]
-    best: tuple[float, int] | None
+    best: tuple[str, int] | None
     steps_per_second: float
     seconds_left: float | None
 
@@ -38,7 +39,7 @@ class Progress:
         parts = [f"{self.ended}/{self.trials} trials"]
         parts += [f"{count} {state}" for state, count in self.counts.items() if count]
         if self.best is not None:
-            parts.append(f"best {self.best[0]:.4g} (trial {self.best[1]})")
+            parts.append(f"best {self.best[0]} (trial {self.best[1]})")
         parts.append(f"{self.steps_per_second:.0f} steps/s")
         if self.seconds_left is not None:
             parts.append(f"about {clock(self.seconds_left)} left")
@@ -70,7 +71,7 @@ class ProgressMeter:
             ended,
             trials,
             {str(state): count for state, count in counts.items()},
-            None if best is None or best.value is None else (best.value, best.number),
+            None if best is None else (objective_of(record).text(best.value), best.number),
             speed,
             left,
         )

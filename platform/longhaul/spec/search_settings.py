@@ -7,6 +7,7 @@ made by the search driver. A sampler's settings are called as in Optuna.
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from longhaul.spec.objectives import LOSS, OBJECTIVES, Objective
 from longhaul_trainers.catalogue import Catalogue
 from longhaul_trainers.errors import SettingError
 from longhaul_trainers.settings import Settings, component, setting
@@ -146,11 +147,20 @@ class SearchSettings(Settings):
     parallel: int | None = setting(
         None, ge=1, help="trials that run at once; null: as many as the resources allow"
     )
+    order: Literal["arrival", "number"] = setting(
+        "arrival",
+        help="whose report is decided on first: whoever comes first; or number: as if all trials "
+        "were equally fast, by steps done and trial number, so that two runs of the search are "
+        "the same (needs parallel; costs waiting)",
+    )
     sampler: SamplerSettings = component(
         SAMPLERS, TPESettings(), help="who proposes configurations"
     )
     scheduler: SchedulerSettings = component(
         SCHEDULERS, ASHASettings(), help="who stops trials early"
+    )
+    objective: Objective = component(
+        OBJECTIVES, LOSS, help="what is minimised; a metric's name is short for that metric"
     )
     seconds: float | None = setting(
         None,
@@ -163,6 +173,12 @@ class SearchSettings(Settings):
     )
     retries: int = setting(1, ge=0, help="how often a trial that failed is run again")
     checkpoint_every_s: float = setting(60.0, gt=0, help="seconds between checkpoints of a trial")
+
+    def check(self) -> None:
+        """An order by number needs to know how many trials run at once."""
+        if self.order == "number" and self.parallel is None:
+            message = "expected a number of trials that run at once, which order: number needs"
+            raise SettingError("parallel", f"{message}; found null")
 
 
 @dataclass(frozen=True, kw_only=True)

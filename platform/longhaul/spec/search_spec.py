@@ -3,9 +3,10 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from longhaul.spec.document import ENQUEUE, Document
 from longhaul.spec.enqueued import Point, read_points, without_points
@@ -21,15 +22,25 @@ from longhaul.spec.holes import (
 )
 from longhaul.spec.loading import read_file, read_text
 from longhaul.spec.names import is_name, validate_name
+from longhaul.spec.objectives import LOSS, Circumstances, resolved_objective, spelt_out
 from longhaul.spec.overrides import override
 from longhaul.spec.resolution import resolve
 from longhaul.spec.search_settings import ResourceSettings, SearchSettings
 from longhaul.spec.shipped import find_space
-from longhaul.spec.validation import check_values, parse_section, refuse_misplaced_holes
+from longhaul.spec.validation import (
+    check_values,
+    first_answer,
+    parse_section,
+    refuse_misplaced_holes,
+    representatives,
+)
 from longhaul.spec.writing import to_yaml
 from longhaul_trainers.errors import SettingError, nearest
 from longhaul_trainers.seeds import derive_seed
 from longhaul_trainers.settings import describe, dump
+
+if TYPE_CHECKING:
+    from longhaul_trainers.training.settings import TrialConfig
 
 FORMAT = 1
 """Version of the file format; raised when an old file would be read as something else."""
@@ -47,7 +58,7 @@ class SearchSpec:
         description: for people.
         tree: ``task``, ``cell`` and ``training`` with every default written out and the holes in
             their places.
-        search: trials, seed, sampler, scheduler, tolerance of failures.
+        search: trials, seed, sampler, scheduler, objective, tolerance of failures.
         resources: what one trial occupies.
         source: the file that it was read from, for messages.
         enqueue: points to try first, trial 0 the first of them.
@@ -102,12 +113,13 @@ class SearchSpec:
         plain = without_points(document)
         tree = read_holes(plain)
         refuse_misplaced_holes(plain, tree)
-        search = parse_section(plain, SearchSettings, "search")
+        search = parse_section(_spelt_out(plain), SearchSettings, "search")
         resources = parse_section(plain, ResourceSettings, "resources")
         space = {key: tree[key] for key in SECTIONS if key in tree}
         first = check_values(plain, space)
         description = tree.get("description") or ""
         resolved = resolve(space, first)
+        search = _with_objective(plain, search, resolved, first)
         points = read_points(document, resolved)
         return cls(name, description, resolved, search, resources, document.source, points)
 
@@ -128,9 +140,9 @@ class SearchSpec:
         """Hash of what decides which configurations are tried, as hexadecimal digits.
 
         These are the tree, the order in which its holes are asked for, enqueued points, seed,
-        sampler and scheduler. Name and description do not decide, nor does what a resumed search
-        may change: the number of trials, how many run at once, their resources, the tolerance of
-        failures.
+        sampler, scheduler and objective; with ``order: number`` also how many run at once. Name
+        and description do not decide, nor does what a resumed search may change: the number of
+        trials, how many run at once, their resources, the tolerance of failures.
         """
         defines = {
             "tree": dump_tree(self.tree),
@@ -139,6 +151,10 @@ class SearchSpec:
             "sampler": dump(self.search.sampler),
             "scheduler": dump(self.search.scheduler),
         }
+        if self.search.order == "number":
+            defines["order"] = {"number": self.search.parallel}
+        if self.search.objective != LOSS:
+            defines["objective"] = dump(self.search.objective)
         if self.enqueue:
             defines["enqueue"] = [*self.enqueue]
         text = json.dumps(defines, sort_keys=True, separators=(",", ":"), allow_nan=False)
@@ -198,6 +214,35 @@ def _sized(config: dict[str, Any]) -> dict[str, Any]:
         return config  # the trial will fail, and say why
     named = {"name": cell["name"], "hidden_size": size}
     return config | {"cell": named | cell | {"hidden_size": size, "parameters": None}}
+
+
+def _spelt_out(document: Document) -> Document:
+    """The document with the objective as a mapping, where it is the name of a metric."""
+    search = document.value.get("search")
+    if not isinstance(search, Mapping) or "objective" not in search:
+        return document
+    search = {**search, "objective": spelt_out(search["objective"])}
+    return replace(document, value={**document.value, "search": search})
+
+
+def _with_objective(
+    document: Document, search: SearchSettings, tree: dict[str, Tree], first: "TrialConfig"
+) -> SearchSettings:
+    from longhaul_trainers.catalogue import TASKS
+
+    sizes = [
+        fill(tree, partial(first_answer, answers))["training"]["batch_size"]
+        for answers in representatives(tree)
+    ]
+    space = Circumstances(
+        task=TASKS.get(first.task.name)(first.task),
+        steps=first.training.steps or 0,
+        batch_size=max(sizes),
+    )
+    try:
+        return search.with_changes(objective=resolved_objective(search.objective, space))
+    except SettingError as error:
+        raise document.error(("search", *error.path.split(".")), error.problem) from None
 
 
 def _check_keys(document: Document) -> None:

@@ -9,6 +9,7 @@ from longhaul.spec.holes import Choice, NamedHole, dump_tree, fill
 from longhaul.spec.search_settings import ASHASettings
 from longhaul.spec.search_spec import SECTIONS, SearchSpec
 from longhaul.spec.validation import first_answer
+from longhaul_trainers.settings import dump
 
 if TYPE_CHECKING:
     from longhaul_trainers.cells.base import CellSettings
@@ -79,6 +80,7 @@ class SpaceSummary:
         enqueued: how many points are tried before the sampler decides.
         slots: trials of a pack, ``auto`` where the device decides.
         resolved: the space with every default written out, as plain mappings.
+        objective: what is minimised, its settings and its ``title``.
         rungs: the step counts at which trials are compared; the last is a trial's whole length.
         most_steps: training steps if no trial is stopped.
         least_steps: if the first trial is the best, so that every other one stops at the first
@@ -96,6 +98,7 @@ class SpaceSummary:
     trials: int
     enqueued: int
     slots: int | str
+    objective: dict[str, Any]
     rungs: list[int]
     most_steps: int
     least_steps: int
@@ -123,6 +126,7 @@ def summarise(spec: SearchSpec) -> SpaceSummary:
         trials=trials,
         enqueued=len(spec.enqueue),
         slots=_slots(spec),
+        objective=dump(spec.search.objective) | {"title": spec.search.objective.title},
         rungs=rungs,
         most_steps=trials * rungs[-1],
         least_steps=trials * rungs[0] + rungs[-1] - rungs[0],

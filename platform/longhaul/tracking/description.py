@@ -26,17 +26,19 @@ def _text(ledger: "Ledger", record: "SearchRecord", shown: int) -> str:
     else:
         best = ranked[0]
         baseline = summary.trivial_baseline(ledger.trial(best.number))
+        objective = summary.objective_of(record)
+        heading = "best validation loss" if objective.name == "loss" else objective.title
         lines += [
             # Before the table, of which MLflow shows the first lines until somebody asks for more.
             f"Reproduce the best: `{summary.reproduce_command(ledger)}`",
             "",
-            "| trial | cell | best validation loss | times the trivial baseline | steps |",
+            f"| trial | cell | {heading} | times the trivial baseline | steps |",
             "|---:|---|---:|---:|---:|",
         ]
         for trial in ranked[:shown]:
-            ratio = summary.over(trial.value, baseline)
+            ratio = objective.over_baseline(trial.value, baseline)
             lines.append(
-                f"| {trial.number} | {summary.cell_of(trial)} | {summary.number(trial.value)} "
+                f"| {trial.number} | {summary.cell_of(trial)} | {objective.text(trial.value)} "
                 f"| {summary.number(ratio, 3)} | {trial.step} |"
             )
         lines += [

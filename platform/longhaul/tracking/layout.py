@@ -21,6 +21,8 @@ MAX_PARAM = 6000
 MAX_TAG = 8000
 BEST_LOSS = "valid/best_loss"
 """The objective: a metric of its own, because a run's table shows the *last* ``valid/loss``."""
+OBJECTIVE = "objective"
+"""The same where a search minimises something else, in its own unit."""
 PARAMETERS = "parameters"
 """How many parameters a trial trains, readout included, whatever gave the cell its size."""
 ASKED_PARAMETERS = "cell.parameters"

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from longhaul.tracking.layout import BEST_LOSS
+from longhaul.tracking.layout import BEST_LOSS, OBJECTIVE
 from longhaul.tracking.runs import milliseconds
 
 if TYPE_CHECKING:
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Metric
 
     from longhaul.ledger import TrialFolder, TrialRecord
+    from longhaul.spec.objectives import Objective
 
 NOT_METRICS = ("step", "time")
 
@@ -37,16 +38,21 @@ def curve_metrics(history: "pa.Table", delivered: "Mapping[str, int]") -> "list[
 
 
 def closing_metrics(
-    folder: "TrialFolder", trial: "TrialRecord", delivered: "Mapping[str, int]"
+    folder: "TrialFolder",
+    trial: "TrialRecord",
+    delivered: "Mapping[str, int]",
+    objective: "Objective",
 ) -> "list[Metric]":
-    """The numbers of a trial that has ended: its best loss and its test measurements."""
+    """The numbers of a trial that has ended: its objective and its test measurements."""
     from mlflow.entities import Metric
 
     if trial.ended is None:
         return []
     values = test_metrics(folder.result())
-    if trial.value is not None:
-        values[BEST_LOSS] = trial.value
+    reached = objective.reached(trial.value)
+    if reached is not None:
+        name = BEST_LOSS if objective.name == "loss" else OBJECTIVE
+        values[name] = reached
     return [
         Metric(name, value, milliseconds(trial.ended), trial.step)
         for name, value in values.items()

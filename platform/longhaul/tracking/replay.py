@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from longhaul.ledger import Fold
 from longhaul.redaction import redact
+from longhaul.summary import objective_of
 from longhaul.tracking import artifacts, layout
 from longhaul.tracking.connection import check_experiment, open_experiment
 from longhaul.tracking.description import describe
@@ -249,7 +250,7 @@ class Replay:
         history = folder.history(after=-1 if self._thorough else whole)
         metrics = curve_metrics(history, run.steps)
         points = len({metric.step for metric in metrics})
-        metrics += closing_metrics(folder, trial, run.steps)
+        metrics += closing_metrics(folder, trial, run.steps, objective_of(self._fold.record))
         params = layout.params(trial)
         newest = max([whole, *history["step"].to_pylist()[-1:]])
         tags = layout.trial_tags(trial, state) | {

@@ -4,14 +4,24 @@ import torch
 from torch.nn.functional import one_hot
 
 SETTINGS = {}
+READS_INPUT = ("mhammedi-2017-variable",)  # the marker
 SURE = 1e4
 
 
 def logits(task, batch, recalled):
-    """Sure of the blank at every step but the last ten, which answer ``recalled`` (10, B, O)."""
-    blank = torch.zeros(task.length, batch.inputs.shape[1], dtype=torch.int64)
+    """Sure of the blank at every step but the ten recalled ones, which answer (10, B, O).
+
+    These are the last ones, or where the marker moves those after it.
+    """
+    size = batch.inputs.shape[1]
+    blank = torch.zeros(task.length, size, dtype=torch.int64)
     outputs = SURE * one_hot(blank, task.output_size).float()
-    outputs[-10:] = recalled
+    if task.protocol.name == "mhammedi-2017-variable":
+        marker = batch.inputs[:, :, 9].argmax(0)
+        for b in range(size):
+            outputs[marker[b] + 1 : marker[b] + 11, b] = recalled[:, b]
+    else:
+        outputs[-10:] = recalled
     return outputs
 
 

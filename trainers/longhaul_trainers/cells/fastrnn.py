@@ -13,9 +13,9 @@ from longhaul_trainers.cells.factored import FactoredWeight
 from longhaul_trainers.nonlinearities import Nonlinearity, TanhSettings
 from longhaul_trainers.parameter_groups import ParameterGroup
 from longhaul_trainers.precision import PRECISIONS, Precision
+from longhaul_trainers.scans.gated import GatedKind, gated_scan
 from longhaul_trainers.scans.inputs import hoisted_input_product
 from longhaul_trainers.scans.leaky import leaky_scan
-from longhaul_trainers.scans.stepwise import stepwise_scan
 from longhaul_trainers.settings import Settings, component, setting
 from longhaul_trainers.slots import slot_vector
 
@@ -203,14 +203,13 @@ class FastGRNN(LowRankCell):
     def forward(self, inputs: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         state = self.initial_state(inputs) if state is None else state
         products = hoisted_input_product(inputs, self.input_weight())
-        parameters = (
-            self.recurrent_weight().mT,
-            self.gate_bias[:, None],
-            self.candidate_bias[:, None],
-            _sigmoids(self.zeta)[:, None, None],
-            _sigmoids(self.nu)[:, None, None],
-        )
-        return stepwise_scan(_fastgrnn_step, parameters, products, state)
+        scalars = [self._of_all_units(one) for one in (self.zeta, self.nu)]
+        units = torch.stack([self.gate_bias, self.candidate_bias, *scalars], 1)
+        return gated_scan(_FASTGRNN, self.recurrent_weight(), units, products, state)
+
+    def _of_all_units(self, numbers: Tensor) -> Tensor:
+        """The sigmoids of numbers (P, 1) for each unit, (P, H), one slot after the other."""
+        return torch.stack([one.expand(self.hidden_size) for one in _sigmoids(numbers)])
 
 
 def _sigmoids(numbers: Tensor) -> Tensor:
@@ -219,9 +218,13 @@ def _sigmoids(numbers: Tensor) -> Tensor:
 
 
 def _fastgrnn_step(parameters: Sequence[Tensor], products: Tensor, state: State) -> State:
-    transposed, gate_bias, candidate_bias, zeta, nu = parameters
+    transposed, units = parameters
+    gate_bias, candidate_bias, zeta, nu = units.unsqueeze(2).unbind(1)
     (h,) = state
     shared = torch.baddbmm(products, h, transposed)
     z = torch.sigmoid(shared + gate_bias)
     candidate = torch.tanh(shared + candidate_bias)
     return (z * h + (zeta * (1 - z) + nu) * candidate,)
+
+
+_FASTGRNN = GatedKind(code=0, products=1, added=1, step=_fastgrnn_step)

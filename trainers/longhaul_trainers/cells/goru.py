@@ -16,8 +16,8 @@ from longhaul_trainers.matrices.base import RecurrentMatrix, RecurrentSettings
 from longhaul_trainers.matrices.eunn import EUNNSettings
 from longhaul_trainers.nonlinearities import BiasInit, draw_modrelu_bias
 from longhaul_trainers.parameter_groups import ParameterGroup
+from longhaul_trainers.scans.gated import GatedKind, gated_scan
 from longhaul_trainers.scans.inputs import hoisted_input_product
-from longhaul_trainers.scans.stepwise import stepwise_scan
 from longhaul_trainers.settings import Settings, component, setting
 from longhaul_trainers.slots import slot_vector, stack_slots
 
@@ -156,12 +156,12 @@ Solja{\\v{c}}i{\\'c}, Marin and Bengio, Yoshua},
     def forward(self, inputs: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         size = self.hidden_size
         state = self.initial_state(inputs) if state is None else state
-        products = hoisted_input_product(inputs, self.input_weight)
-        recurrent = torch.cat([self.gate_weight, self.recurrent.matrix()], 1).mT.contiguous()
         gate_bias, threshold = self.bias.split([2 * size, size], -1)
-        threshold = threshold + self.offset
-        given = (recurrent, gate_bias.unsqueeze(1), threshold.unsqueeze(1))
-        return stepwise_scan(_step, given, products, state)
+        bias = torch.cat([gate_bias, torch.zeros_like(threshold)], -1)
+        products = hoisted_input_product(inputs, self.input_weight, bias)
+        recurrent = torch.cat([self.gate_weight, self.recurrent.matrix()], 1)
+        units = (threshold + self.offset).unsqueeze(1)
+        return gated_scan(_GORU, recurrent, units, products, state)
 
     def parameter_groups(self) -> list[ParameterGroup]:
         main = (self.gate_weight, self.input_weight, self.bias)
@@ -179,13 +179,16 @@ Solja{\\v{c}}i{\\'c}, Marin and Bengio, Yoshua},
 
 
 def _step(parameters: Sequence[Tensor], products: Tensor, state: State) -> State:
-    recurrent, gate_bias, threshold = parameters
+    transposed, threshold = parameters
     (h,) = state
     size = h.shape[-1]
     gate_products, candidate_products = products.split([2 * size, size], -1)
-    turned = torch.bmm(h, recurrent)
-    gates = torch.sigmoid(turned[..., : 2 * size] + gate_products + gate_bias)
+    turned = torch.bmm(h, transposed)
+    gates = torch.sigmoid(turned[..., : 2 * size] + gate_products)
     r, g = gates.chunk(2, -1)
     z = r * turned[..., 2 * size :] + candidate_products
     c = z.sign() * (z.abs() + threshold).relu()
     return (c + g * (h - c),)
+
+
+_GORU = GatedKind(code=1, products=3, added=2, step=_step)

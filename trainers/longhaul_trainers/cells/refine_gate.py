@@ -73,7 +73,8 @@ class RefineGateCell(Cell):
         generators: Sequence[torch.Generator],
     ) -> None:
         super().__init__(input_size, slots, generators)
-        gates = 3 + slots[0].refined
+        self.refined = slots[0].refined
+        gates = 3 + self.refined
         self.recurrent_weight = stack_slots(
             slots, generators, lambda slot, drawn: _draw_recurrent_gates(slot, gates, drawn)
         )

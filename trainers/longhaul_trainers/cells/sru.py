@@ -12,9 +12,9 @@ from longhaul_trainers.cells.base import State
 from longhaul_trainers.cells.stack import Layer, StackedCell, StackSettings
 from longhaul_trainers.initialisation import uniform
 from longhaul_trainers.parameter_groups import ParameterGroup
+from longhaul_trainers.scans.gated import GatedKind, gated_scan
 from longhaul_trainers.scans.inputs import hoisted_input_product
 from longhaul_trainers.scans.slotwise import slotwise
-from longhaul_trainers.scans.stepwise import stepwise_scan
 from longhaul_trainers.settings import setting
 from longhaul_trainers.slots import slot_vector, stack_slots
 
@@ -93,7 +93,9 @@ class SRULayer(Layer[SRUSettings]):
             recurrent = inputs.new_zeros(self.pack_size, 2, size)
         forget_bias, highway_bias = self.bias.chunk(2, 1)
         scanned = products[..., : 2 * size]
-        cells, last = stepwise_scan(_step, (recurrent[:, 0], forget_bias), scanned, (initial,))
+        units = torch.stack([recurrent[:, 0], forget_bias], 1)
+        no_product = inputs.new_empty(self.pack_size, 0, size)
+        cells, last = gated_scan(_SRU, no_product, units, scanned, (initial,))
         before = torch.cat([initial.unsqueeze(0), cells[:-1]])
         skipped = products[..., 3 * size :] if self.projects else inputs * self.scale
         highway = (products[..., 2 * size : 3 * size], before, cells, skipped)
@@ -112,10 +114,13 @@ def _scale(slot: SRUSettings) -> float:
 
 def _step(parameters: Sequence[Tensor], products: Tensor, state: State) -> State:
     (c,) = state
-    v, bias = parameters
+    v, bias = parameters[1].unsqueeze(2).unbind(1)
     candidate, gate = products.chunk(2, -1)
-    forget = (gate + v[:, None] * c + bias[:, None]).sigmoid()
+    forget = (gate + v * c + bias).sigmoid()
     return (candidate + (c - candidate) * forget,)
+
+
+_SRU = GatedKind(code=2, products=0, added=0, step=_step)
 
 
 def _highway(

@@ -16,7 +16,7 @@ from longhaul_trainers.cells.refine_gate import (
     RefineGateSettings,
     effective_gate,
 )
-from longhaul_trainers.scans.stepwise import stepwise_scan
+from longhaul_trainers.scans.gated import GatedKind, gated_scan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,16 +78,23 @@ class URGRU(RefineGateCell):
 
     def forward(self, inputs: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         state = self.initial_state(inputs) if state is None else state
-        given = (self.recurrent_weight.mT.contiguous(), self.candidate_bias.unsqueeze(1))
-        return stepwise_scan(_step, given, self.gate_products(inputs), state)
+        units = self.candidate_bias.unsqueeze(1)
+        kind = _KINDS[self.refined]
+        return gated_scan(kind, self.recurrent_weight, units, self.gate_products(inputs), state)
 
 
 def _step(parameters: Sequence[Tensor], products: Tensor, state: State) -> State:
-    recurrent, candidate_bias = parameters
+    transposed, candidate_bias = parameters
     (h,) = state
     size = h.shape[-1]
-    turned = torch.bmm(h, recurrent)
+    turned = torch.bmm(h, transposed)
     *update, reset = (products + turned)[..., :-size].split(size, -1)
     g, s = effective_gate(update), torch.sigmoid(reset)
     candidate = torch.tanh(products[..., -size:] + s * (turned[..., -size:] + candidate_bias))
     return (candidate + g * (h - candidate),)
+
+
+_KINDS = {
+    False: GatedKind(code=3, products=3, added=2, step=_step),
+    True: GatedKind(code=4, products=4, added=3, step=_step),
+}

@@ -16,7 +16,7 @@ from longhaul_trainers.cells.refine_gate import (
     RefineGateSettings,
     effective_gate,
 )
-from longhaul_trainers.scans.stepwise import stepwise_scan
+from longhaul_trainers.scans.gated import GatedKind, gated_scan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,8 +64,9 @@ class URLSTM(RefineGateCell):
 
     def forward(self, inputs: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         state = self.initial_state(inputs) if state is None else state
-        given = [self.recurrent_weight.mT.contiguous()]
-        return stepwise_scan(_step, given, self.gate_products(inputs), state)
+        units = inputs.new_empty(self.pack_size, 0, self.hidden_size)
+        kind = _KINDS[self.refined]
+        return gated_scan(kind, self.recurrent_weight, units, self.gate_products(inputs), state)
 
 
 def _step(parameters: Sequence[Tensor], products: Tensor, state: State) -> State:
@@ -75,3 +76,9 @@ def _step(parameters: Sequence[Tensor], products: Tensor, state: State) -> State
     update = torch.tanh(update)
     c = update + g * (c - update)
     return torch.sigmoid(output) * torch.tanh(c), c
+
+
+_KINDS = {
+    False: GatedKind(code=5, products=3, added=3, step=_step),
+    True: GatedKind(code=6, products=4, added=4, step=_step),
+}

@@ -1,14 +1,19 @@
 """The exponential of one skew-symmetric matrix, cheap to differentiate."""
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 # A truncated Taylor series of this degree is exact to rounding for eigenvalues of modulus up to
 # _RADIUS: 0.5^9 / 9! = 5e-9 and 0.5^17 / 17! = 2e-20.
 _DEGREES = {torch.float32: 8, torch.float64: 16}
 _RADIUS = 0.5
+# So many nested commutators give the derivative's series to rounding: as differences of such
+# eigenvalues, theirs have a modulus up to 1; 1 / 11! = 3e-8 and 1 / 19! = 8e-18.
+_COMMUTATORS = {torch.float32: 9, torch.float64: 17}
 
 
 def skew_exponential(A: Tensor) -> Tensor:
@@ -16,8 +21,13 @@ def skew_exponential(A: Tensor) -> Tensor:
 
     `torch.linalg.matrix_exp` differentiates by an exponential of twice the size, which for one
     matrix of the usual sizes costs as much as a whole scan. Here all is matrix products, in float32
-    four and one for each halving, three of which reach eigenvalues of modulus 4; and so is the
-    backward pass.
+    four and one for each halving, three of which reach eigenvalues of modulus 4.
+
+    The backward pass does not follow the forward one but uses that exp(A) is orthogonal and every
+    factor skew-symmetric. With ad(Y) = A Y - Y A and S the skew-symmetric part of exp(A)^T G the
+    gradient by A is (e^ad - 1) / ad of S. With f(x) = (e^x - 1) / x, f(2 x) = f(x) (e^x + 1) / 2,
+    and e^ad S = R S R^T for R = exp(A): two products for each halving, then a series of
+    commutators, one product each, as S A is the transpose of A S.
 
     Args:
         A: shape (H, H), skew-symmetric, float32 or float64. One matrix: how often it is halved
@@ -29,10 +39,43 @@ def skew_exponential(A: Tensor) -> Tensor:
 
     Reference: Paterson and Stockmeyer, "On the Number of Nonscalar Multiplications Necessary to
     Evaluate Polynomials", SIAM Journal on Computing 2(1), 1973.
+    Its gradient is skew-symmetric too: the part of it that counts, where only such A exist. It can
+    be differentiated once.
     """
-    square = A @ A
-    # the squares of the eigenvalues are at most the 1-norm of A^2
-    return halved_taylor(A, square, math.sqrt(one_norm(square)))
+    result: Tensor = _SkewExponential.apply(A)  # type: ignore[no-untyped-call]
+    return result
+
+
+class _SkewExponential(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, A: Tensor) -> Tensor:
+        square = A @ A
+        # the squares of the eigenvalues are at most the 1-norm of A^2
+        halvings = _halvings(math.sqrt(one_norm(square)))
+        roots = [_taylor(A, square, halvings)]
+        for _ in range(halvings):
+            roots.append(roots[-1] @ roots[-1])
+        ctx.save_for_backward(A * 2.0**-halvings, *roots)
+        return roots[-1]
+
+    @staticmethod
+    @once_differentiable
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, gradient: Tensor
+    ) -> Tensor:
+        X, *roots, result = ctx.saved_tensors
+        S = _skew_part(result.mT @ gradient)
+        for root in reversed(roots):
+            S = torch.lerp(S, root @ S @ root.mT, 0.5)
+        total, term = S, S
+        for power in range(1, _COMMUTATORS[X.dtype] + 1):
+            term = _skew_part(X @ term)
+            total = total + term * (2.0**power / math.factorial(power + 1))
+        return total
+
+
+def _skew_part(M: Tensor) -> Tensor:
+    return (M - M.mT) / 2
 
 
 def halved_taylor(A: Tensor, square: Tensor, bound: float) -> Tensor:
@@ -45,6 +88,14 @@ def halved_taylor(A: Tensor, square: Tensor, bound: float) -> Tensor:
             it is not finite nothing is halved, and neither will the result be.
     """
     halvings = _halvings(bound)
+    result = _taylor(A, square, halvings)
+    for _ in range(halvings):
+        result = result @ result
+    return result
+
+
+def _taylor(A: Tensor, square: Tensor, halvings: int) -> Tensor:
+    """The polynomial of A / 2^halvings (Paterson and Stockmeyer's scheme)."""
     scale = 2.0**-halvings
     identity = torch.eye(A.shape[-1], dtype=A.dtype, device=A.device)
     X, X2 = A * scale, square * scale**2
@@ -56,8 +107,6 @@ def halved_taylor(A: Tensor, square: Tensor, bound: float) -> Tensor:
             result = X4 @ result
         c = [1 / math.factorial(first + power) for power in range(4)]
         result = result + (c[0] * identity + c[1] * X + c[2] * X2 + c[3] * X3)
-    for _ in range(halvings):
-        result = result @ result
     return result
 
 

@@ -33,7 +33,9 @@ from longhaul_trainers.scans.native.elman import (
     ElmanGradients,
     compiled_elman,
 )
+from longhaul_trainers.scans.native.rounded_elman import compiled_rounded_elman
 from longhaul_trainers.scans.recorded_elman import RecordedElman, recorded_elman
+from longhaul_trainers.scans.rounded_elman import rounded_elman_scan
 
 
 def elman_scan(
@@ -55,6 +57,10 @@ def elman_scan(
     Returns:
         Shape (T, P, B, H), a view: copy before changing it in place.
     """
+    if precision == "bfloat16":
+        compiled = compiled_rounded_elman(phi, inputs)
+        if compiled is not None:
+            return rounded_elman_scan(compiled, recurrent, inputs, initial, phi)
     scanned: Tensor = _ElmanScan.apply(  # type: ignore[no-untyped-call]
         phi, precision, recurrent, inputs, initial, *phi.parameters()
     )

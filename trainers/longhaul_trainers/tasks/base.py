@@ -39,6 +39,27 @@ class Score:
     note: str = ""
 
 
+Better = Literal["lower", "higher"]
+
+WITH_ACCURACY: Mapping[str, Better] = {"loss": "lower", "accuracy": "higher"}
+"""`Task.better` of tasks that ask for classes."""
+
+
+@dataclass(frozen=True)
+class Solved:
+    """When a task counts as solved.
+
+    Attributes:
+        metric: one of `Task.better`, or ``over_baseline``, the loss divided by the baseline.
+        bound: what it must have come below, or above where higher is better.
+        source: who says so.
+    """
+
+    metric: str
+    bound: float
+    source: str
+
+
 @dataclass(frozen=True)
 class Protocol:
     """A named variant of a task exactly as one paper ran it.
@@ -81,7 +102,9 @@ class Batch:
 
     @staticmethod
     def stack(batches: Sequence["Batch"]) -> "Batch":
-        """The batches of P trials as one pack's."""
+        """The batches of P trials as one pack's; that of a single one is not copied."""
+        if len(batches) == 1:
+            return Batch(batches[0].inputs.unsqueeze(1), batches[0].targets.unsqueeze(1))
         return Batch(
             torch.stack([batch.inputs for batch in batches], dim=1),
             torch.stack([batch.targets for batch in batches], dim=1),
@@ -108,6 +131,9 @@ class Task(ABC):
     """The protocols of this task by name."""
     reads: ClassVar[Literal["every", "last"]] = "every"
     """Whether the readout is applied at every time step or at the last one only."""
+    same_everywhere: ClassVar[bool] = True
+    """Whether sizes and baseline at the default settings are the same on every machine that has
+    the data; not, for example, of a text that changes with the version of Python."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -141,6 +167,17 @@ class Task(ABC):
     def baseline_metrics(self) -> dict[str, float]:
         """What a trivial predictor reaches on the test set, by names of `metrics`."""
         return {}
+
+    @property
+    def better(self) -> Mapping[str, Better]:
+        """Which way each number that `summary` gives is better, by its name."""
+        return {"loss": "lower"}
+
+    @property
+    def solved(self) -> Solved:
+        """When the task counts as solved, unless a search says otherwise."""
+        source = "no paper gives a number; a tenth of the trivial baseline"
+        return Solved("over_baseline", 0.1, source)
 
     @property
     def training_size(self) -> int | None:

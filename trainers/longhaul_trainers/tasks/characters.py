@@ -28,7 +28,15 @@ from longhaul_trainers.data.texts import (
 )
 from longhaul_trainers.errors import UnusableDataError
 from longhaul_trainers.settings import Settings, setting
-from longhaul_trainers.tasks.base import IGNORED, Batch, Protocol, Split, Task
+from longhaul_trainers.tasks.base import (
+    IGNORED,
+    WITH_ACCURACY,
+    Batch,
+    Better,
+    Protocol,
+    Split,
+    Task,
+)
 from longhaul_trainers.tasks.character_protocols import (
     PROTOCOLS,
     CharactersProtocol,
@@ -102,6 +110,7 @@ class Characters(Task):
     settings_type = CharactersSettings
     protocols: ClassVar[Mapping[str, Protocol]] = PROTOCOLS
     reads = "every"
+    same_everywhere = False
     settings: CharactersSettings
 
     @property
@@ -223,6 +232,11 @@ class Characters(Task):
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Mean cross entropy in nats over all characters asked for; logits (T, B, V)."""
         return cross_entropy(outputs, targets)
+
+    @property
+    def better(self) -> Mapping[str, Better]:
+        """See `Task.better`."""
+        return {**WITH_ACCURACY, "bits_per_character": "lower"}
 
     def metrics(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
         """``accuracy``: share of the characters that the largest logit names."""

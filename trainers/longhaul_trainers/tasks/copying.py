@@ -16,7 +16,7 @@ from longhaul_trainers.counter import Words, integers
 from longhaul_trainers.errors import SettingError
 from longhaul_trainers.readout import mean_cross_entropy
 from longhaul_trainers.settings import Settings, setting
-from longhaul_trainers.tasks.base import IGNORED, Batch, Protocol
+from longhaul_trainers.tasks.base import IGNORED, WITH_ACCURACY, Batch, Better, Protocol
 from longhaul_trainers.tasks.copying_protocols import (
     BLANK,
     CODES,
@@ -27,6 +27,7 @@ from longhaul_trainers.tasks.copying_protocols import (
     CopyingProtocol,
     ProtocolName,
 )
+from longhaul_trainers.tasks.rows import aligned
 from longhaul_trainers.tasks.synthetic import SyntheticTask
 
 
@@ -115,25 +116,32 @@ class Copying(SyntheticTask):
         the blanks, which cost nothing, and can only give each of the 8 symbols the probability 1/8
         at the 10 recalled steps, which cost ln 8 each. The mean over S = T steps is 10 ln 8 / T,
         that is 10 ln 8 / (delay + 20) for arjovsky-2016 and 10 ln 8 / (delay + 10) for keller-2024;
-        where only the recalled steps count, S = 10 and the mean is ln 8.
+        where only the recalled steps count, S = 10 and the mean is ln 8. Where the marker moves,
+        that predictor has noticed when it came, and the mean is 10 ln 8 / (delay + 20) as well.
         """
         counted = self._length if self.protocol.layout.counted == "every" else PATTERN
         return PATTERN * math.log(SYMBOLS) / counted
 
     @property
     def words_per_sequence(self) -> int:
-        """One for each symbol of the pattern."""
-        return PATTERN
+        """One for each symbol of the pattern, and one for the place of a marker that moves."""
+        return PATTERN + self.protocol.layout.moving
 
     def sequences(self, words: Words) -> Batch:
         """See `SyntheticTask.sequences`."""
         size = len(words)
-        pattern = torch.from_numpy(integers(words, SYMBOLS) + 1).T
+        pattern = torch.from_numpy(integers(words[:, :PATTERN], SYMBOLS) + 1).T
         inputs = self._inputs.repeat(1, size, 1)
         inputs[:PATTERN].scatter_(2, pattern.unsqueeze(2), 1.0)
         targets = self._targets.repeat(1, size)
-        targets[-PATTERN:] = pattern
-        return Batch(inputs, targets)
+        if not self.protocol.layout.moving:
+            targets[-PATTERN:] = pattern
+            return Batch(inputs, targets)
+        places = integers(words[:, PATTERN], self.settings.delay - 1) + PATTERN + 1
+        markers = torch.from_numpy(places)
+        inputs[markers, torch.arange(size)] = one_hot(torch.tensor(MARKER), CODES).float()
+        recalled = markers + 1 + torch.arange(PATTERN).unsqueeze(1)
+        return Batch(inputs, targets.scatter_(0, recalled, pattern))
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Mean cross entropy in nats over all sequences and counted steps.
@@ -144,8 +152,17 @@ class Copying(SyntheticTask):
         """
         return mean_cross_entropy(outputs.flatten(0, 1), targets.flatten(), IGNORED)
 
+    @property
+    def better(self) -> Mapping[str, Better]:
+        """See `Task.better`."""
+        return WITH_ACCURACY
+
     def metrics(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
         """``accuracy``: share of the recalled symbols that the largest logit names."""
+        if self.protocol.layout.moving:
+            recalled = (targets != BLANK).double()
+            right = (outputs.argmax(2) == targets).double() * recalled
+            return {"accuracy": (right.sum() / recalled.sum()).float()}
         named = outputs[-PATTERN:].argmax(2)
         return {"accuracy": (named == targets[-PATTERN:]).float().mean()}
 
@@ -156,6 +173,11 @@ class Copying(SyntheticTask):
             "input": [_picture(code) for code in batch.inputs[:, 0].argmax(1).tolist()],
             "target": [_picture(code) for code in batch.targets[:, 0].tolist()],
         }
+        if self.protocol.layout.moving:
+            place = rows["input"].index(_picture(MARKER))
+            seen = {0, *range(PATTERN + 3), *range(place - 2, place + 14), self.length - 1}
+            legend = f"({_picture(BLANK)} blank, {_picture(MARKER)} marker, … blanks"
+            return "\n".join([*aligned(rows, seen), f"{legend}; {self.length} steps)"])
         blanks = self.settings.delay + self.protocol.layout.extra_blanks
         shown = 6
         legend = f"{_picture(BLANK)} blank, {_picture(MARKER)} marker"

@@ -27,6 +27,8 @@ class Layout:
         blanks_after: blanks between the last marker and the end.
         classes: width of the readout; 10 where the marker has one that is never right.
         counted: the steps of which the loss is the mean.
+        moving: the marker may come at any step from the second blank on, each as likely, and
+            blanks follow the recall; ``extra_blanks`` and ``blanks_after`` are where it is latest.
     """
 
     extra_blanks: int
@@ -34,14 +36,17 @@ class Layout:
     blanks_after: int
     classes: int
     counted: Literal["every", "recalled"] = "every"
+    moving: bool = False
 
     @property
     def least_delay(self) -> int:
         """The smallest delay that leaves room for the layout."""
-        return max(1, -self.extra_blanks)
+        return 2 if self.moving else max(1, -self.extra_blanks)
 
     def codes(self, delay: int) -> list[int]:
-        """The inputs after the pattern, in order."""
+        """The inputs after the pattern, in order; all blanks where the marker moves."""
+        if self.moving:
+            return [BLANK] * (delay + self.extra_blanks + self.markers + self.blanks_after)
         blanks = [BLANK] * (delay + self.extra_blanks)
         return blanks + [MARKER] * self.markers + [BLANK] * self.blanks_after
 
@@ -61,9 +66,22 @@ ProtocolName = Literal[
     "keller-2024",
     "kerg-2019",
     "lezcano-2019",
+    "mhammedi-2017",
+    "mhammedi-2017-variable",
 ]
 
 _AFTER_THE_MARKER: Final = Layout(extra_blanks=-1, markers=1, blanks_after=PATTERN, classes=9)
+
+_MHAMMEDI: Final = (
+    "Mhammedi, Hellicar, Rahman, Bailey: Efficient Orthogonal Parametrisation of Recurrent Neural "
+    "Networks Using Householder Reflections (oRNN), ICML 2017, arXiv:1612.00188; code "
+    "zmhammedi/Orthogonal_RNN"
+)
+_MHAMMEDI_DEFECTS: Final = (
+    "Their training set is fixed, 100 sequences unless told otherwise; here every step has fresh "
+    "ones. They do not say how long they train on it: batch size and steps are those of "
+    "arjovsky-2016. It is in their program, not in the first version of the paper."
+)
 
 _PROTOCOLS = (
     CopyingProtocol(
@@ -156,6 +174,27 @@ _PROTOCOLS = (
         defects="Their accuracy is over all steps, of which the blanks are easy; here it is over "
         "the recalled ones. Their test set is a single batch, drawn after training.",
         layout=Layout(extra_blanks=0, markers=1, blanks_after=PATTERN - 1, classes=9),
+    ),
+    CopyingProtocol(
+        name="mhammedi-2017",
+        source=_MHAMMEDI,
+        summary="The layout of arjovsky-2016 with 10 classes: the marker has one that is never "
+        "right.",
+        batch_size=20,
+        steps=20_000,
+        defects=_MHAMMEDI_DEFECTS,
+        layout=Layout(extra_blanks=-1, markers=1, blanks_after=PATTERN, classes=10),
+    ),
+    CopyingProtocol(
+        name="mhammedi-2017-variable",
+        source=f"{_MHAMMEDI}, there `copyingVariable`",
+        summary="As mhammedi-2017, but the marker comes at any step from the second blank to the "
+        "last one that leaves room for the recall, each as likely; blanks follow the recall. So a "
+        "clock does not tell when to begin.",
+        batch_size=20,
+        steps=20_000,
+        defects=_MHAMMEDI_DEFECTS,
+        layout=Layout(extra_blanks=-1, markers=1, blanks_after=PATTERN, classes=10, moving=True),
     ),
 )
 

@@ -20,7 +20,7 @@ from longhaul_trainers.data.columns import Parts, Ragged, numbers
 from longhaul_trainers.data.drawn import drawn_once
 from longhaul_trainers.errors import SettingError
 from longhaul_trainers.settings import setting
-from longhaul_trainers.tasks.base import Batch, Protocol, Score, Split, Task
+from longhaul_trainers.tasks.base import WITH_ACCURACY, Batch, Better, Protocol, Score, Split, Task
 from longhaul_trainers.tasks.counted import accuracy, cross_entropy
 from longhaul_trainers.tasks.epochs import EpochOrder
 from longhaul_trainers.tasks.listops_trees import Rules, Trees, different_trees
@@ -215,6 +215,11 @@ class ListOps(Task):
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Mean cross entropy in nats, for logits (1, B, 10) and answers (1, B)."""
         return cross_entropy(outputs, targets)
+
+    @property
+    def better(self) -> Mapping[str, Better]:
+        """See `Task.better`."""
+        return WITH_ACCURACY
 
     def metrics(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
         """``accuracy``: share of the sequences whose result the largest logit names."""

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from longhaul_trainers.counter import Stream, Words, integers, uniform64
 from longhaul_trainers.settings import setting
-from longhaul_trainers.tasks.base import Batch, Protocol, Score
+from longhaul_trainers.tasks.base import WITH_ACCURACY, Batch, Better, Protocol, Score
 from longhaul_trainers.tasks.counted import accuracy, cross_entropy
 from longhaul_trainers.tasks.epochs import permutation
 from longhaul_trainers.tasks.mnist1d_curves import NOISE_WORDS, STEPS, curves
@@ -170,6 +170,11 @@ class MNIST1D(FiniteTask):
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Mean cross entropy in nats, for logits (1, B, 10) and digits (1, B)."""
         return cross_entropy(outputs, targets)
+
+    @property
+    def better(self) -> Mapping[str, Better]:
+        """See `Task.better`."""
+        return WITH_ACCURACY
 
     def metrics(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
         """``accuracy``: share of the sequences whose digit the largest logit names."""

@@ -16,7 +16,7 @@ from torch.nn.functional import cross_entropy
 
 from longhaul_trainers.counter import Words, integers
 from longhaul_trainers.settings import Settings, setting
-from longhaul_trainers.tasks.base import Batch, Protocol
+from longhaul_trainers.tasks.base import WITH_ACCURACY, Batch, Better, Protocol
 from longhaul_trainers.tasks.rows import aligned
 from longhaul_trainers.tasks.symbolic import one_hot_inputs
 from longhaul_trainers.tasks.synthetic import SyntheticTask
@@ -169,6 +169,11 @@ class Parenthesis(SyntheticTask):
             targets: (T, B, 10).
         """
         return cross_entropy(outputs.reshape(-1, MOST + 1), targets.flatten())
+
+    @property
+    def better(self) -> Mapping[str, Better]:
+        """See `Task.better`."""
+        return WITH_ACCURACY
 
     def metrics(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
         """``accuracy``: share of the counts that the largest logit names."""

@@ -18,12 +18,13 @@ from longhaul_trainers.counter import Stream
 from longhaul_trainers.data.store import open_data
 from longhaul_trainers.errors import SettingError
 from longhaul_trainers.settings import Settings, setting
-from longhaul_trainers.tasks.base import Batch, Protocol, Split, Task
+from longhaul_trainers.tasks.base import WITH_ACCURACY, Batch, Better, Protocol, Split, Task
 from longhaul_trainers.tasks.epochs import EpochOrder, permutation
 from longhaul_trainers.tasks.pixel_noise import Noise
 from longhaul_trainers.tasks.pixel_permutations import PERMUTATIONS, PermutationName
 from longhaul_trainers.tasks.pixel_protocols import PROTOCOLS, PixelProtocol, ProtocolName
 from longhaul_trainers.tasks.pixel_sources import SOURCES, ImageSource, SourceName
+from longhaul_trainers.tasks.recycled import Recycled
 
 CLASSES = 10
 _SHADES = " .:-=+*#%@"
@@ -207,6 +208,11 @@ class Pixels(Task):
         """
         return cross_entropy(outputs.flatten(0, 1), targets.flatten())
 
+    @property
+    def better(self) -> Mapping[str, Better]:
+        """See `Task.better`."""
+        return WITH_ACCURACY
+
     def metrics(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
         """``accuracy``: share of the images whose class has the largest logit."""
         return {"accuracy": (outputs.argmax(2) == targets).float().mean()}
@@ -243,7 +249,7 @@ class Pixels(Task):
         else:
             ordered = ordered.transpose(0, 2, 1)
         shown = torch.from_numpy(np.ascontiguousarray(ordered))
-        inputs = torch.empty(self.length, size, self.input_size)
+        inputs = self._memory.empty(self.length, size, self.input_size)
         own = inputs[: len(shown)]
         own.copy_(shown).div_(self._scale)
         if self.settings.as_published and self.protocol.deviation != 1:
@@ -255,6 +261,10 @@ class Pixels(Task):
             else:
                 self._noise.fill(after, noise, step)
         return Batch(inputs, torch.from_numpy(labels.astype(np.int64)).unsqueeze(0))
+
+    @cached_property
+    def _memory(self) -> Recycled:
+        return Recycled()
 
     @cached_property
     def _noise(self) -> Noise:

@@ -3,10 +3,12 @@
 T time steps, B sequences, O outputs.
 """
 
+from collections.abc import Mapping
+
 from torch import Tensor
 from torch.nn.functional import mse_loss
 
-from longhaul_trainers.tasks.base import Task
+from longhaul_trainers.tasks.base import Better, Task
 
 
 class RegressionTask(Task):
@@ -20,6 +22,11 @@ class RegressionTask(Task):
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Mean squared error; both arguments are (T, B, O)."""
         return mse_loss(outputs, targets)
+
+    @property
+    def better(self) -> Mapping[str, Better]:
+        """See `Task.better`."""
+        return {"loss": "lower", "rmse": "lower", "nrmse": "lower"}
 
     def metrics(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
         """``target_power``: the targets' mean square, from which `summary` makes ``nrmse``."""

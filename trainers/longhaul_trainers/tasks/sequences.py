@@ -22,7 +22,7 @@ from longhaul_trainers.data.own_files import ENDINGS, SPLITS, TABLE, example_dat
 from longhaul_trainers.data.store import open_data
 from longhaul_trainers.errors import SettingError, UnusableDataError
 from longhaul_trainers.settings import Settings, setting
-from longhaul_trainers.tasks.base import IGNORED, Batch, Protocol
+from longhaul_trainers.tasks.base import IGNORED, WITH_ACCURACY, Batch, Better, Protocol
 from longhaul_trainers.tasks.counted import accuracy, counted, cross_entropy, squared_error
 from longhaul_trainers.tasks.epochs import permutation
 from longhaul_trainers.tasks.next_frame import NextFrameTask, Part
@@ -125,6 +125,7 @@ class Sequences(NextFrameTask):
 
     settings_type = SequencesSettings
     protocols: ClassVar[Mapping[str, Protocol]] = PROTOCOLS
+    same_everywhere = False
     settings: SequencesSettings
 
     def __init__(self, settings: SequencesSettings) -> None:
@@ -209,6 +210,11 @@ class Sequences(NextFrameTask):
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """See `Task.loss`; outputs (T, B, C) or (T, B, I)."""
         return (cross_entropy if self.classifies else squared_error)(outputs, targets)
+
+    @property
+    def better(self) -> Mapping[str, Better]:
+        """See `Task.better`."""
+        return WITH_ACCURACY if self.classifies else {"loss": "lower", "rmse": "lower"}
 
     def metrics(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
         """``accuracy`` where classes are asked for."""

@@ -1,12 +1,14 @@
 """What synthetic tasks over symbols have in common: one-hot inputs, answers that are classes."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from longhaul_trainers.readout import mean_cross_entropy
-from longhaul_trainers.tasks.base import IGNORED
+from longhaul_trainers.tasks.base import IGNORED, WITH_ACCURACY, Better
 from longhaul_trainers.tasks.synthetic import SyntheticTask
 
 
@@ -21,6 +23,11 @@ class SymbolicTask(SyntheticTask):
             targets: (S, B).
         """
         return mean_cross_entropy(outputs.flatten(0, 1), targets.flatten(), IGNORED)
+
+    @property
+    def better(self) -> Mapping[str, Better]:
+        """See `Task.better`."""
+        return WITH_ACCURACY
 
     def metrics(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
         """``accuracy``: share of the counted targets that the largest logit names."""

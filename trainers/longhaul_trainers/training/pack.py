@@ -9,6 +9,7 @@ from torch import Tensor
 
 from longhaul_trainers.seeds import derive_seed
 from longhaul_trainers.tasks.base import Batch, Task
+from longhaul_trainers.threads import one_thread_but_scans
 from longhaul_trainers.training.carried import CarriedState
 from longhaul_trainers.training.checkpoint import check_tensors
 from longhaul_trainers.training.evaluation import Measure, evaluate
@@ -31,7 +32,7 @@ class Pack:
 
     A trial's curve depends on its configuration and seed alone: not on its neighbours or how far
     they are, nor on how often training was cut, as long as the points of evaluation are the same.
-    Each slot's arithmetic must run on one thread for this to hold bit for bit.
+    Nor does it on the number of threads, which the compiled scans alone make use of.
 
     Args:
         trials: configurations of equal structure.
@@ -124,6 +125,7 @@ class Pack:
                 yield self.points(slots, valid=not all(self.divergences))
                 self._set_clocks(slots)
 
+    @one_thread_but_scans()
     def test(self, slots: Sequence[int] | None = None) -> list[dict[str, float]]:
         """Loss and metrics on the test set of the weights that validated best.
 
@@ -199,6 +201,7 @@ class Pack:
         batch_size = self.trials[0].training.batch_size or 0
         return CarriedState(self.model.cell, batch_size, self.device)
 
+    @one_thread_but_scans()
     def train_step(self) -> None:
         """One training step of every slot that has neither diverged nor is idle."""
         batch = Batch.stack(
@@ -250,6 +253,7 @@ class Pack:
             if divergence is None and not self.idle[p] and reason is not None:
                 self.divergences[p] = Divergence(self.steps_done[p], reason)
 
+    @one_thread_but_scans()
     def points(self, slots: Sequence[int], *, valid: bool) -> list[Point]:
         """One point of the curve of each of these slots, where they stand now.
 
@@ -320,6 +324,7 @@ class Pack:
         view.load_state_dict(_rows(self.model.state_dict(), slots))
         return view
 
+    @one_thread_but_scans()
     def _model(self, slots: Sequence[int]) -> SequenceModel:
         """These slots' model as it is before training."""
         trials = [self.trials[p] for p in slots]

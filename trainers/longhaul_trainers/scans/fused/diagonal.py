@@ -1,6 +1,7 @@
 """The fused diagonal scan for CUDA devices."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 
@@ -27,13 +28,15 @@ class FusedDiagonal:
     def forward(self, recurrent: Tensor, inputs: Tensor, states: Tensor) -> None:
         """Fills ``states`` (P, T + 1, B, H), whose step 0 is given, from inputs (P, T, B, H)."""
         # imported here: needs Triton, which is not everywhere
-        from longhaul_trainers.scans.fused.elementwise_kernels import diagonal_forward
+        from longhaul_trainers.scans.fused import elementwise_kernels
+
+        kernel: Any = elementwise_kernels.diagonal_forward
 
         pack, steps, batch, size = inputs.shape
         given = (recurrent, self.parameter, inputs, states)
         sizes = (steps, batch, size)
         grid = (pack, -(-batch * size // LANES))
-        diagonal_forward[grid](*given, *sizes, PHI=self.code, LANES=LANES)
+        kernel[grid](*given, *sizes, PHI=self.code, LANES=LANES)
 
     def backward(
         self, recurrent: Tensor, states: Tensor, by_outputs: Tensor
@@ -46,7 +49,9 @@ class FusedDiagonal:
             by_outputs: the loss's gradients by h of each step, shape (P, T, B, H).
         """
         # imported here: needs Triton, which is not everywhere
-        from longhaul_trainers.scans.fused.elementwise_kernels import diagonal_backward
+        from longhaul_trainers.scans.fused import elementwise_kernels
+
+        kernel: Any = elementwise_kernels.diagonal_backward
 
         pack, steps, batch, size = by_outputs.shape
         by_inputs = by_outputs.new_empty(by_outputs.shape)
@@ -54,7 +59,7 @@ class FusedDiagonal:
         by_weight = by_outputs.new_empty(pack, batch, size)
         given = (recurrent, self.parameter, states, by_outputs)
         grid = (pack, -(-batch * size // LANES))
-        diagonal_backward[grid](
+        kernel[grid](
             *given,
             *(by_inputs, by_initial, by_weight),
             *(steps, batch, size),

@@ -1,5 +1,7 @@
 """The fused linear scan for CUDA devices."""
 
+from typing import Any
+
 from torch import Tensor
 
 LANES = 128
@@ -14,11 +16,13 @@ def run_linear(matrices: Tensor, states: Tensor) -> None:
         states: shape (P, T + 1, B, k, N), contiguous; k is 1 or 2.
     """
     # imported here: needs Triton, which is not everywhere
-    from longhaul_trainers.scans.fused.elementwise_kernels import linear
+    from longhaul_trainers.scans.fused import elementwise_kernels
+
+    kernel: Any = elementwise_kernels.linear
 
     pack, steps, batch, size, units = states.shape
     same = [one == 1 for one in matrices.shape[1:3]]
     slot, step, sequence, *entry = matrices.stride()
     strides = (slot, 0 if same[0] else step, 0 if same[1] else sequence, *entry)
     grid = (pack, -(-batch * units // LANES))
-    linear[grid](matrices, states, steps - 1, batch, units, *strides, PAIR=size == 2, LANES=LANES)
+    kernel[grid](matrices, states, steps - 1, batch, units, *strides, PAIR=size == 2, LANES=LANES)

@@ -16,6 +16,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from longhaul_trainers.threads import threads_for_scans
+
 _log = logging.getLogger(__name__)
 
 VARIABLE = "LONGHAUL_COMPILED_SCANS"
@@ -44,11 +46,13 @@ def library() -> ctypes.CDLL | None:
         return None
     try:
         return ctypes.CDLL(str(_compiled()))
-    except (OSError, subprocess.SubprocessError) as error:
+    # Path.home() raises RuntimeError where the user has none
+    except (OSError, RuntimeError, subprocess.SubprocessError) as error:
         reason = getattr(error, "stderr", None) or error
         _log.warning(
-            "compiled scans are not available, training will be several times slower; a C++ "
-            "compiler (g++ or clang++) would make them, %s=0 asks for none: %s",
+            "compiled scans are not available, training will be several times slower; they need a "
+            "C++ compiler (g++ or clang++) and a folder to keep them in (XDG_CACHE_HOME, else "
+            "~/.cache), %s=0 asks for none: %s",
             VARIABLE,
             str(reason).strip(),
         )
@@ -58,7 +62,19 @@ def library() -> ctypes.CDLL | None:
 @cache
 def identity() -> str:
     """What decides the bits of the scans in use; ``torch`` for those written with torch."""
-    return "torch" if library() is None else _key(_compiler())
+    if library() is None:
+        return "torch"
+    return f"{_key(_compiler())}-tiles" if has_tiles() else _key(_compiler())
+
+
+@cache
+def has_tiles() -> bool:
+    """Whether the compiled scans multiply bfloat16 numbers in the processor's tile registers.
+
+    The system may refuse them to a program, whose sums then have another order.
+    """
+    loaded = library()
+    return loaded is not None and bool(loaded.longhaul_has_tiles())
 
 
 def _compiled() -> Path:
@@ -108,8 +124,12 @@ def _compiler() -> str:
 def _key(compiler: str) -> str:
     """Sixteen hexadecimal digits over source, flags, compiler and processor."""
     told = subprocess.run(  # noqa: S603 - as above
-        [compiler, "--version"], check=True, capture_output=True, timeout=TIMEOUT_S
-    ).stdout
+        [compiler, "--version"],
+        check=True,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=TIMEOUT_S,
+    ).stdout.encode()
     sources = [path.read_bytes() for path in sorted(FOLDER.glob("*.?pp"))]
     facts = [*sources, " ".join(FLAGS).encode(), told, _processor()]
     return hashlib.sha256(b"\0".join(facts)).hexdigest()[:16]
@@ -156,7 +176,7 @@ def call(name: str, states: Tensor, *arguments: Tensor | int | None) -> None:
     if not all(one.dtype == states.dtype for one in arguments if isinstance(one, Tensor)):
         raise ValueError(f"{name} takes tensors of one type")
     pack, steps, batch, size = states.shape
-    numbers = [pack, steps - 1, batch, size, torch.get_num_threads()]
+    numbers = [pack, steps - 1, batch, size, threads_for_scans()]
     getattr(loaded, f"{name}_{TYPES[states.dtype]}")(
         *map(ctypes.c_int64, numbers),
         *(

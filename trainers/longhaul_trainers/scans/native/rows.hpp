@@ -7,8 +7,8 @@
 
 namespace {
 
-// Rows of `size` units of arrays from outside. Where a row is not a whole number of vectors, or an
-// array does not begin at one, a row is copied to a spare one of `width` units whose rest is 0.
+// Rows of `size` units of arrays from outside. Where a row is not a whole number of vectors, it is
+// copied to a spare one of `width` units whose rest is 0.
 template <class R> struct Rows {
   int64_t size, width;
   bool whole;
@@ -37,17 +37,13 @@ template <class R> struct Rows {
   int64_t spare(int64_t count) const { return whole ? 0 : count * width; }
 };
 
-// Runs work(slot, first row, row after the last) so that all threads have something to do: a row's
-// arithmetic is its own, so that a slot's rows may be shared out.
+// Runs work(slot, first row, row after the last), a slot's rows shared out among several threads
+// where there are more of them than slots.
 template <class Work>
 void each_share(int64_t slots, int64_t batch, int64_t threads, Work work) {
-  const int64_t tiles = (batch + kTileRows - 1) / kTileRows;
-  const int64_t shares = std::max<int64_t>(1, std::min(threads / slots, tiles));
-  each(slots * shares, threads, [=](int64_t item) {
-    const int64_t p = item / shares, share = item % shares;
-    const int64_t first = share * tiles / shares * kTileRows;
-    const int64_t last = (share + 1) * tiles / shares * kTileRows;
-    work(p, first, std::min(last, batch));
+  const Chunks chunks(batch);
+  each_part(slots, chunks, threads, [&](int64_t p, int64_t from, int64_t to) {
+    work(p, chunks.first(from), chunks.first(to));
   });
 }
 
