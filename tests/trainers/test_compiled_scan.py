@@ -49,6 +49,17 @@ def test_equals_the_scan_written_with_torch(name, shape, dtype, rtol, monkeypatc
         torch.testing.assert_close(one, other, rtol=rtol, atol=rtol * 10)
 
 
+@needs_compiler
+@pytest.mark.parametrize("size", [64, 70, 190])
+def test_a_batch_of_which_one_step_is_all_that_is_kept(size, monkeypatch):
+    # the gradients of a step must not overwrite those of the step after it, which they are made of
+    shape = (4, 1, 600, size)
+    ours = run("tanh", shape, torch.float64, compiled=True, monkeypatch=monkeypatch)
+    plain = run("tanh", shape, torch.float64, compiled=False, monkeypatch=monkeypatch)
+    for one, other in zip(ours, plain, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-11, atol=1e-10)
+
+
 def run_lstm(shape, dtype, *, compiled, monkeypatch):
     steps, pack, batch, size = shape
     monkeypatch.setattr(lstm, "serves", library.serves if compiled else lambda states: False)

@@ -63,12 +63,6 @@ template <class R> struct Share {
   Buffer<R> parameter;
 };
 
-// How many steps' gradients are kept until they are multiplied: enough for a deep product.
-inline int64_t block_of(int64_t steps, const Chunks& chunks) {
-  const int64_t rows = (chunks.batch + chunks.count - 1) / chunks.count;
-  return std::min(steps, std::max<int64_t>(1, 256 / rows));
-}
-
 // Chunks [from, to) of one slot, whose arrays `all` holds.
 template <class R> class Backward {
  public:

@@ -9,6 +9,13 @@
 
 namespace {
 
+// How many steps' gradients are kept until they are multiplied: enough for a deep product, and at
+// least two, as those of a step are made from those of the step after it.
+inline int64_t block_of(int64_t steps, const Chunks& chunks) {
+  const int64_t rows = (chunks.batch + chunks.count - 1) / chunks.count;
+  return std::min(steps, std::max<int64_t>(2, 256 / rows));
+}
+
 // What one chunk of a slot's batch adds to the gradients by W, V and b.
 template <class R> class WeightSums {
  public:
