@@ -29,6 +29,7 @@ SIZES = "64/20,64/128,128/20,128/128"
 LEAST_ROUNDS = 5
 FORMULAS = {
     "elman": "h' = tanh(W h + z)",
+    "leaky": "h' = 0.9 h + A h + 0.1 tanh(W h + z)",
     "lstm": "LSTM",
     "gru": "GRU",
     "cornn": "coRNN",
@@ -57,7 +58,17 @@ def scan(kind: str, size: int, batch: int) -> tuple[Callable[..., Any], list["Te
     import torch
 
     from longhaul_trainers.catalogue import NONLINEARITIES
-    from longhaul_trainers.scans import cornn, diagonal, elman, gru, lem, linear, lstm, unicornn
+    from longhaul_trainers.scans import (
+        cornn,
+        diagonal,
+        elman,
+        gru,
+        leaky,
+        lem,
+        linear,
+        lstm,
+        unicornn,
+    )
 
     H, B = size, batch  # noqa: N806
     tanh = NONLINEARITIES.get("tanh")
@@ -68,6 +79,17 @@ def scan(kind: str, size: int, batch: int) -> tuple[Callable[..., Any], list["Te
         "elman": (
             lambda *given: elman.elman_scan(given[0], given[1], given[2], phi),
             [normal(1, H, H), z, h],
+        ),
+        "leaky": (
+            lambda W, z, h, g, a, A: leaky.leaky_scan(W, z, h, phi, gain=g, keep=a, linear=A),  # noqa: N803
+            [
+                normal(1, H, H),
+                z,
+                h,
+                dt.clone().requires_grad_(),
+                (1 - dt).requires_grad_(),
+                normal(1, H, H),
+            ],
         ),
         "lstm": (lstm.lstm_scan, [normal(1, 4 * H, H), normal(STEPS, 1, B, 4 * H), h, other]),
         "gru": (

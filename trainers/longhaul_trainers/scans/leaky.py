@@ -7,6 +7,7 @@ shape (P, T + 1, B, H), so that those of two slots are never adjacent. The state
 nonlinearity's output here, so both are kept.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from longhaul_trainers.nonlinearities import Nonlinearity, Pullback
 from longhaul_trainers.precision import Precision, factor
 from longhaul_trainers.scans.fused.elman import Leak, fused_elman
 from longhaul_trainers.scans.inputs import weight_gradient
+from longhaul_trainers.scans.native.leaky import CompiledLeaky, LeakyGradients, compiled_leaky
 
 
 def leaky_scan(
@@ -70,9 +72,13 @@ class _LeakyScan(torch.autograd.Function):
         states[:, 0] = initial
         activations = torch.empty_like(states)
         ctx.phi, ctx.precision = phi, precision
-        fused = fused_elman(phi, states, precision, Leak(gain, keep, linear))
-        if fused is not None:
-            fused.forward(recurrent, inputs.transpose(0, 1).contiguous(), states, activations)
+        leak = Leak(gain, keep, linear)
+        in_one_call = compiled_leaky(phi, states, precision, leak) or fused_elman(
+            phi, states, precision, leak
+        )
+        if in_one_call is not None:
+            products = inputs.transpose(0, 1).contiguous()
+            in_one_call.forward(recurrent.contiguous(), products, states, activations)
             ctx.save_for_backward(recurrent, states, activations, activations, gain, keep, linear)
             return states[:, 1:].transpose(0, 1)
         activations[:, 1:] = inputs.transpose(0, 1)
@@ -107,11 +113,26 @@ class _LeakyScan(torch.autograd.Function):
         recurrent, states, activations, kept, gain, keep, linear = ctx.saved_tensors
         precision = ctx.precision
         pullback = ctx.phi.pullback(kept[:, 1:])
+        leak = Leak(gain, keep, linear)
+        compiled = compiled_leaky(ctx.phi, states, precision, leak)
+        if compiled is not None:
+            given = (recurrent, states, activations, output_gradient.transpose(0, 1))
+            found = _compiled_pull_back(compiled, given, ctx.needs_input_grad)
+            return (
+                None,
+                None,
+                found.recurrent,
+                found.inputs.transpose(0, 1),
+                found.initial,
+                found.gain,
+                found.keep,
+                found.linear,
+                *pullback.parameter_gradients(found.inputs.flatten(1, 2)),
+            )
         by_states = torch.empty_like(states)
         by_states[:, 0] = 0
         by_states[:, 1:] = output_gradient.transpose(0, 1)
         by_inputs = torch.empty_like(states)
-        leak = Leak(gain, keep, linear)
         fused = fused_elman(ctx.phi, states, precision, leak)
         if fused is not None:
             fused.backward(recurrent, activations, by_states, by_inputs)
@@ -130,6 +151,30 @@ class _LeakyScan(torch.autograd.Function):
             weight_gradient(after, before, precision) if wanted[7] else None,
             *pullback.parameter_gradients(by_inputs[:, 1:].flatten(1, 2)),
         )
+
+
+def _compiled_pull_back(
+    compiled: CompiledLeaky, given: tuple[Tensor, Tensor, Tensor, Tensor], wanted: Sequence[bool]
+) -> LeakyGradients:
+    """From W, the states, the activations and the gradients by the outputs (P, T, B, H)."""
+    recurrent, states, activations, by_outputs = given
+    leak = compiled.leak
+
+    def room(index: int, like: Tensor | None) -> Tensor | None:
+        """Memory for the gradient by argument `index` of the scan."""
+        return None if like is None or not wanted[index] else like.new_empty(like.shape)
+
+    found = LeakyGradients(
+        inputs=by_outputs.new_empty(by_outputs.shape),
+        initial=states.new_empty(states[:, 0].shape),
+        recurrent=room(2, recurrent),
+        gain=room(5, leak.gain),
+        keep=room(6, leak.keep),
+        linear=room(7, leak.linear),
+    )
+    matrix, by_outputs = recurrent.contiguous(), by_outputs.contiguous()
+    compiled.backward(matrix, states, activations, by_outputs, found)
+    return found
 
 
 def _pull_back(
