@@ -64,7 +64,7 @@ ReturnToService=2
 KillWait=20
 SchedulerParameters=sched_interval=5
 SlurmdParameters=config_overrides
-NodeName=rehearsal NodeAddr=198.18.0.1 CPUs=$(nproc) State=UNKNOWN
+NodeName=rehearsal NodeAddr=198.18.0.1 Sockets=$(nproc) CoresPerSocket=1 ThreadsPerCore=1 State=UNKNOWN
 PartitionName=all Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 CONF
 slurmctld -c

@@ -141,7 +141,7 @@ def test_an_interrupted_search_goes_on_from_its_backup(tmp_path):
             longhaul(client, "resume", "drill", "--storage", restored)
             told = longhaul(client, "status", "drill", "--storage", restored, "--json")
             after = runs(client)
-    assert json.loads(told.stdout)["state"] == "complete"
+    assert json.loads(told.stdout)["state"] == "completed"
     assert sorted(after) == ["0", "1", "2"]
     assert after["0"] == before["0"]
     assert {state for state, _ in after.values()} <= {"completed", "stopped"}
