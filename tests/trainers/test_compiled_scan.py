@@ -197,7 +197,8 @@ def test_a_full_disk_is_told(tmp_path):
     full = tmp_path / "full"
     full.write_text(
         '#!/bin/sh\ncase "$*" in *--version*) exit 0;; esac\n'
-        "for last; do :; done\necho half > $last\necho No space left on device >&2\nexit 1\n"
+        'while [ $# -gt 0 ]; do [ "$1" = -o ] && echo half > "$2"; shift; done\n'
+        "echo No space left on device >&2\nexit 1\n"
     )
     full.chmod(0o755)
     identity, said = elsewhere(tmp_path, CXX=str(full))
