@@ -234,7 +234,8 @@ def test_workers_that_start_together_compile_once(tmp_path):
     counting.chmod(0o755)
     few = tmp_path / "sources"  # all of them would take long
     few.mkdir()
-    wanted = [library.FOLDER / name for name in ("elman.cpp", "tiles.cpp")]
+    names = ("elman.cpp", "rounded_elman.cpp", "tiles.cpp")
+    wanted = [library.FOLDER / name for name in names]
     for source in (*wanted, *library.FOLDER.glob("*.hpp")):
         shutil.copy(source, few)
     with ThreadPoolExecutor(3) as pool:
