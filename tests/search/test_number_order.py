@@ -22,6 +22,7 @@ def story(ledger):
     return [(event.kind, event.trial, event.data) for event in events]
 
 
+@pytest.mark.slow  # two searches, three drivers; tests/search/test_replay.py has it without Ray
 def test_a_search_that_is_killed_on_the_way_is_the_same_search(new_project):
     stories = []
     for killed in (False, True):

@@ -33,7 +33,11 @@ def invoke(*words):
     return done.output
 
 
-@pytest.mark.parametrize("name", KINDS)
+# Some 40 s each: the one that is also taken up again stands for all in every run.
+EACH = [pytest.param(name, marks=[] if "steps" in name else pytest.mark.slow) for name in KINDS]
+
+
+@pytest.mark.parametrize("name", EACH)
 def test_a_search_minimises_what_its_space_says(project, name):
     scheduler = {"name": "asha", "grace_steps": RUNGS[0]}
     search = {"trials": 4, "scheduler": scheduler, "objective": KINDS[name]}
