@@ -103,11 +103,15 @@ def test_the_searcher_seats_a_trial_and_frees_its_seat():
     ended = []
     trials = iter([{"number": n, "config": {}, "heard": 0} for n in range(3)])
     run = SimpleNamespace(
-        next_trial=lambda _: next(trials, None), ended=lambda *_, error: ended.append(error)
+        next_trial=lambda _: next(trials, None),
+        waiting=False,
+        ended=lambda *_, error: ended.append(error),
     )
     searcher = LedgerSearcher(run, Seats(hosts=2, slots=1))
     assert [searcher.suggest(name)["host"] for name in "ab"] == [0, 1]
     searcher.on_trial_complete("a", None, error=True)
     assert searcher.suggest("c")["host"] == 0
     assert searcher.suggest("d") == "FINISHED"
+    run.waiting = True
+    assert searcher.suggest("d") is None
     assert ended == [True]
