@@ -10,15 +10,14 @@ contestants of one row take turns, so that a busy machine is busy for all of the
 
 import argparse
 import json
-import statistics
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from machine import machine_table
+from turns import Run, medians_ms
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
 RESULTS = Path(__file__).parent / "results"
 STEPS, INPUTS = 200, 10
 SIZES = "64/20,64/128,128/20,128/128"
-LEAST_ROUNDS = 5
 FORMULAS = {
     "elman": "h' = tanh(W h + z)",
     "leaky": "h' = 0.9 h + A h + 0.1 tanh(W h + z)",
@@ -42,7 +40,6 @@ FORMULAS = {
     "unicornn": "UnICORNN",
 }
 LAYERS = {"lstm": "LSTM", "gru": "GRU"}
-Run = Callable[[], object]
 
 
 def normal(*shape: int) -> "Tensor":
@@ -170,20 +167,6 @@ def nothing_compiled() -> Iterator[None]:
         yield
     finally:
         library.library = found
-
-
-def medians_ms(runs: Mapping[str, Run], seconds: float) -> dict[str, float]:
-    """The median time of each, taking turns for so many seconds, at least five turns."""
-    for run in runs.values():
-        run()
-    times: dict[str, list[float]] = {name: [] for name in runs}
-    started = time.perf_counter()
-    while len(times[next(iter(runs))]) < LEAST_ROUNDS or time.perf_counter() - started < seconds:
-        for name, run in runs.items():
-            before = time.perf_counter()
-            run()
-            times[name].append(1000 * (time.perf_counter() - before))
-    return {name: statistics.median(taken) for name, taken in times.items()}
 
 
 def measure(kind: str, size: int, batch: int, seconds: float) -> dict[str, float]:

@@ -11,16 +11,15 @@ threads as torch does by itself.
 
 import argparse
 import json
-import statistics
 import sys
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from machine import machine_table
 from plain_loop import PlainLoop, TorchLayer, train_step
+from turns import Run, medians_ms
 
 if TYPE_CHECKING:
     from longhaul_trainers.training.pack import Pack
@@ -29,8 +28,6 @@ RESULTS = Path(__file__).parent / "results"
 CELLS = ("exprnn", "nnrnn", "ornn", "spectral_margin")
 BASELINES = ("plain loop", "nn.RNN", "nn.LSTM")
 INPUTS, CLASSES = 10, 9
-LEAST_ROUNDS = 5
-Run = Callable[[], object]
 
 
 def our_pack(cell: str, hidden: int, batch: int, length: int) -> "Pack":
@@ -101,20 +98,6 @@ def products(hidden: int, batch: int, length: int) -> Run:
         torch.mm(left.mT, right)
 
     return run
-
-
-def medians_ms(runs: Mapping[str, Run], seconds: float) -> dict[str, float]:
-    """The median time of each, taking turns for so many seconds, at least five turns."""
-    for run in runs.values():
-        run()
-    times: dict[str, list[float]] = {name: [] for name in runs}
-    started = time.perf_counter()
-    while len(times[next(iter(runs))]) < LEAST_ROUNDS or time.perf_counter() - started < seconds:
-        for name, run in runs.items():
-            before = time.perf_counter()
-            run()
-            times[name].append(1000 * (time.perf_counter() - before))
-    return {name: statistics.median(taken) for name, taken in times.items()}
 
 
 def measure(
