@@ -7,7 +7,6 @@ from longhaul_trainers.catalogue import NONLINEARITIES
 from longhaul_trainers.scans import diagonal
 from longhaul_trainers.scans.diagonal import diagonal_scan
 from longhaul_trainers.scans.fused.diagonal import FusedDiagonal
-from longhaul_trainers.scans.fused.library import numbered
 from longhaul_trainers.scans.linear import linear_scan, pair_scan
 
 pytest.importorskip("triton", reason="Triton is not installed (it is for Linux alone)")
@@ -30,7 +29,7 @@ def run_diagonal(which, name, slots, leaves, weights, monkeypatch):
     phi = kind(leaves[0].shape[-1], [kind.settings_type()] * len(slots), generators).double()
 
     def fused(phi, states):
-        return FusedDiagonal(*numbered(phi, states))
+        return FusedDiagonal(*phi.compiled_for(states))
 
     monkeypatch.setattr(diagonal, "_in_one_call", fused if which == "fused" else lambda *_: None)
     u, z, initial = (one.detach() for one in leaves)

@@ -98,6 +98,22 @@ class Nonlinearity(nn.Module, ABC):
         """
         return None
 
+    def compiled_for(self, states: Tensor) -> tuple[int, Tensor] | None:
+        """As `compiled`, for the slots of a pack and where its states are.
+
+        Args:
+            states: shape (P, ..., H); tells device, type and sizes.
+
+        Returns:
+            The number and a contiguous tensor (P, H); None where `compiled` gives none.
+        """
+        found = self.compiled(states.shape[-1])
+        if found is None:
+            return None
+        code, parameter = found
+        same = parameter.detach().to(states, non_blocking=True)
+        return code, same.expand(states.shape[0], -1).contiguous()
+
     @abstractmethod
     def pullback(self, kept: Tensor) -> Pullback:
         """The backward pass of one scan.

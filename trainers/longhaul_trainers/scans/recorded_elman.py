@@ -63,12 +63,12 @@ def recorded_elman(phi: Nonlinearity, states: Tensor, precision: Precision) -> R
         states: shape (P, T + 1, B, H); tells device, type and sizes.
         precision: of the factors of all products with W.
     """
-    recorded, found = recordings(states), phi.compiled(states.shape[-1])
+    recorded = recordings(states)
+    found = None if recorded is None else phi.compiled_for(states)
     if recorded is None or found is None:
         return None
     code, parameter = found
-    same = parameter.detach().to(states, non_blocking=True).expand(states.shape[0], -1)
-    return RecordedElman(recorded, code, same.unsqueeze(1), precision)
+    return RecordedElman(recorded, code, parameter.unsqueeze(1), precision)
 
 
 def _run(

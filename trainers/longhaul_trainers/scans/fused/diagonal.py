@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from longhaul_trainers.nonlinearities import Nonlinearity
-from longhaul_trainers.scans.fused.library import numbered, serves
+from longhaul_trainers.scans.fused.library import serves
 from longhaul_trainers.scans.slotwise import row_sums
 
 LANES = 128
@@ -78,5 +78,5 @@ def fused_diagonal(phi: Nonlinearity, states: Tensor) -> FusedDiagonal | None:
     """
     if not serves(states):
         return None
-    found = numbered(phi, states)
+    found = phi.compiled_for(states)
     return None if found is None else FusedDiagonal(*found)

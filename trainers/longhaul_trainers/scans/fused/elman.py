@@ -9,7 +9,7 @@ from torch import Tensor
 
 from longhaul_trainers.nonlinearities import Nonlinearity
 from longhaul_trainers.precision import Precision
-from longhaul_trainers.scans.fused.library import numbered, serves
+from longhaul_trainers.scans.fused.library import serves
 
 WIDEST = 256
 """Hidden units up to which W stays in a multiprocessor's caches; beyond, matrix products win."""
@@ -164,5 +164,5 @@ def fused_elman(
     widest = WIDEST_ROUNDED_PAIR if precision == "bfloat16" and pair else WIDEST
     if size > widest or not serves(states):
         return None
-    found = numbered(phi, states)
+    found = phi.compiled_for(states)
     return None if found is None else FusedElman(*found, precision, leak)

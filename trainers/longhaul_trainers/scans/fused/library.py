@@ -9,7 +9,6 @@ from importlib.metadata import version
 import torch
 from torch import Tensor
 
-from longhaul_trainers.nonlinearities import Nonlinearity
 from longhaul_trainers.scans.native.library import VARIABLE
 
 _log = logging.getLogger(__name__)
@@ -42,18 +41,3 @@ def serves(states: Tensor) -> bool:
 
 def _on_device(tensor: Tensor) -> bool:
     return tensor.is_cuda
-
-
-def numbered(phi: Nonlinearity, states: Tensor) -> tuple[int, Tensor] | None:
-    """Phi's number in phi_kernels.py and its parameter (P, H); None if it is not there.
-
-    Args:
-        phi: the nonlinearity.
-        states: shape (P, T + 1, B, H); tells device, type and sizes.
-    """
-    found = phi.compiled(states.shape[-1])
-    if found is None:
-        return None
-    code, parameter = found
-    same = parameter.detach().to(states, non_blocking=True)
-    return code, same.expand(states.shape[0], -1).contiguous()

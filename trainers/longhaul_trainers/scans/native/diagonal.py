@@ -51,9 +51,5 @@ def compiled_diagonal(phi: Nonlinearity, states: Tensor) -> CompiledDiagonal | N
         phi: the nonlinearity.
         states: shape (P, T + 1, B, H); tells device, type and sizes.
     """
-    found = phi.compiled(states.shape[-1])
-    if found is None or not serves(states):
-        return None
-    code, parameter = found
-    same = parameter.detach().to(states.dtype).expand(states.shape[0], -1).contiguous()
-    return CompiledDiagonal(code, same)
+    found = phi.compiled_for(states) if serves(states) else None
+    return None if found is None else CompiledDiagonal(*found)

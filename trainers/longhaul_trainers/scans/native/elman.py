@@ -115,9 +115,7 @@ def compiled_elman(
         states: shape (P, T + 1, B, H); tells device, type and sizes.
         precision: of the factors of the products.
     """
-    found = phi.compiled(states.shape[-1])
-    if found is None or precision != "float32" or not serves(states):
+    if precision != "float32" or not serves(states):
         return None
-    code, parameter = found
-    same = parameter.detach().to(states.dtype).expand(states.shape[0], -1).contiguous()
-    return CompiledElman(code, same)
+    found = phi.compiled_for(states)
+    return None if found is None else CompiledElman(*found)

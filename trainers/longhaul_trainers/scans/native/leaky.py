@@ -102,13 +102,13 @@ def compiled_leaky(
         precision: of the factors of the products.
         leak: the rest of the recurrence.
     """
-    found = phi.compiled(states.shape[-1])
-    if found is None or precision != "float32" or not serves(states):
+    if precision != "float32" or not serves(states):
         return None
-    code, parameter = found
-    same = parameter.detach().to(states.dtype).expand(states.shape[0], -1).contiguous()
+    found = phi.compiled_for(states)
+    if found is None:
+        return None
     rest = [
         None if one is None else one.to(states.dtype).contiguous()
         for one in (leak.keep, leak.linear)
     ]
-    return CompiledLeaky(code, same, Leak(leak.gain.to(states.dtype).contiguous(), *rest))
+    return CompiledLeaky(*found, Leak(leak.gain.to(states.dtype).contiguous(), *rest))

@@ -43,12 +43,10 @@ def compiled_rounded_elman(phi: Nonlinearity, inputs: Tensor) -> CompiledRounded
         phi: the nonlinearity.
         inputs: shape (T, P, B, H); tells device, type and sizes.
     """
-    found = phi.compiled(inputs.shape[-1])
-    if found is None or inputs.dtype != torch.float32 or not serves(inputs):
+    if inputs.dtype != torch.float32 or not serves(inputs):
         return None
-    code, parameter = found
-    same = parameter.detach().to(inputs.dtype).expand(inputs.shape[1], -1).contiguous()
-    return CompiledRoundedElman(code, same)
+    found = phi.compiled_for(inputs.transpose(0, 1))
+    return None if found is None else CompiledRoundedElman(*found)
 
 
 def rounded_weight_gradient(gradients: Tensor, states: Tensor) -> Tensor:
