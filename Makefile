@@ -12,7 +12,7 @@ BENCHMARKS := $(filter-out \
   $(patsubst %,benchmarks/%.py,gpu machine plain_loop plain_search driver_costs process_times \
   overhead_variants turns),$(wildcard benchmarks/*.py))
 
-.PHONY: help search test test-slow test-gpu test-browser check infra docs bench clean
+.PHONY: help search test test-slow test-gpu test-browser attack check infra docs bench clean
 
 help: ## show these lines
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
@@ -42,6 +42,9 @@ test-gpu: .venv/installed-dev ## the tests that need a CUDA device
 
 test-browser: .venv/installed-dev ## the tests that need Chromium
 	@$(BIN)/pytest -m browser $(ARGS)
+
+attack: .venv/installed-dev ## attack each default of docs/security.md; a table says what held
+	@$(BIN)/pytest -m attack tests/security $(ARGS)
 
 check: .venv/installed-dev ## ruff, mypy and pyright
 	@$(BIN)/ruff check

@@ -59,7 +59,15 @@ def dump_database(target: Path) -> None:
 
 def searches(storage: Path) -> list[Path]:
     """The folders of searches in a storage, by name."""
-    return sorted(one.parent for one in storage.glob("*/spec.yaml"))
+    found = sorted(one.parent for one in storage.glob("*/spec.yaml"))
+    return [one for one in found if not is_link(one)]
+
+
+def is_link(path: Path) -> bool:
+    """Whether to pass something over: who may write to a storage must not have read what we may."""
+    if path.is_symlink():
+        sys.stderr.write(f"warning: {path} is a link and not backed up\n")
+    return path.is_symlink()
 
 
 def in_order(search: Path) -> Iterator[Path]:
@@ -75,6 +83,8 @@ def in_order(search: Path) -> Iterator[Path]:
 
 def folders(top: Path) -> Iterator[Path]:
     """A folder and those below it."""
+    if is_link(top):
+        return
     yield top
     for one in sorted(top.iterdir()):
         if one.is_dir() and not one.name.startswith("."):
@@ -91,7 +101,7 @@ def read_folder(folder: Path) -> dict[str, bytes]:
         names = [
             one.name
             for one in sorted(folder.iterdir())
-            if one.is_file() and not one.name.startswith(".")
+            if one.is_file() and not one.name.startswith(".") and not is_link(one)
         ]
         try:
             return {name: (folder / name).read_bytes() for name in names}

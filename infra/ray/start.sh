@@ -4,7 +4,8 @@
 # RAY_AUTH_TOKEN       the token; or
 # RAY_AUTH_TOKEN_PATH  a file with it that nobody else may read
 # RAY_HEAD             worker, health: HOST:PORT of the head (health: of this machine if unset)
-# RAY_NODE_IP          address that the others reach this node at  [head: 127.0.0.1, worker: Ray's guess]
+# RAY_NODE_IP          address that the others reach this node at  [head: 127.0.0.1, where nobody else
+#                      can; worker: Ray's guess]
 # RAY_CPUS, RAY_GPUS   what the node offers  [head: no CPU; worker: what is there]
 # RAY_DASHBOARD_HOST   where dashboard and job server listen  [127.0.0.1]
 # RAY_METRICS_PORT     where Prometheus finds the node  [8080]
@@ -42,6 +43,10 @@ common=(--block --disable-usage-stats --metrics-export-port "${RAY_METRICS_PORT:
 case "${1:-}" in
   head)
     check_token
+    # Ray listens on every address of the machine, unless it is kept from forming a cluster at all.
+    case "${RAY_NODE_IP:-127.0.0.1}" in
+      127.* | localhost) export RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER=0 ;;
+    esac
     exec ray start --head --port "${RAY_PORT:-6379}" \
       --node-ip-address "$(address "${RAY_NODE_IP:-127.0.0.1}")" \
       --dashboard-host "${RAY_DASHBOARD_HOST:-127.0.0.1}" --num-cpus "${RAY_CPUS:-0}" "${common[@]}"

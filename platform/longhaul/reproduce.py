@@ -2,21 +2,23 @@
 
 import math
 import statistics
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from longhaul.environment import capture, differences
 from longhaul.errors import RequestError
+from longhaul.redaction import redact
 from longhaul_trainers.seeds import derive_seed
 
 Progress = Callable[[int, int], None]
 """Called with the steps done and the steps in all."""
 
 Row = dict[str, Any]
+
+MOST_THREADS = 1024
 
 
 @dataclass(frozen=True)
@@ -136,26 +138,41 @@ def recorded_in_ledger(storage: str, name: str, number: int | None) -> Recording
 def recorded_in_mlflow(run_id: str, tracking_uri: str) -> Recording:
     """A trial from the artifacts of its MLflow run.
 
+    Whoever may write to MLflow may have written them: they are fetched from the configured place
+    only, and read as text and numbers.
+
     Raises:
         RequestError: the run does not exist or is not of a trial.
+        ForeignArtifactsError: its artifacts are kept at a place that nobody configured.
     """
     # imported here: 4 s
-    import json
-
     import mlflow
+    import pyarrow
     import pyarrow.parquet
     from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
 
+    from longhaul.ledger.exact_json import loads
+    from longhaul.spec.loading import read_file
+    from longhaul.tracking.connection import check_address, check_artifact_location
+
+    check_address(tracking_uri)
     try:
-        client = mlflow.MlflowClient(tracking_uri)
-        run = client.get_run(run_id)
-        folder = Path(download_artifacts(run_id=run_id, tracking_uri=tracking_uri))
-        config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
-        environment = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
-        history = pyarrow.parquet.read_table(folder / "history.parquet").to_pylist()
-    except (MlflowException, OSError) as error:
-        raise RequestError(f"{run_id} is no run of a finished trial in MLflow: {error}") from error
+        run = mlflow.MlflowClient(tracking_uri).get_run(run_id)
+        check_artifact_location(tracking_uri, run.info.artifact_uri or "", f"run {run_id}")
+        with tempfile.TemporaryDirectory(prefix="longhaul-") as folder:
+            for name in ("config.yaml", "environment.json", "history.parquet"):
+                download_artifacts(
+                    run_id=run_id, artifact_path=name, dst_path=folder, tracking_uri=tracking_uri
+                )
+            config = read_file(Path(folder, "config.yaml"), f"{run_id}/config.yaml").value
+            environment = loads(Path(folder, "environment.json").read_bytes())
+            history = pyarrow.parquet.read_table(Path(folder, "history.parquet")).to_pylist()
+    except (MlflowException, OSError, ValueError, pyarrow.ArrowException) as error:
+        problem = f"{run_id} is no run of a finished trial in MLflow: {redact(str(error))}"
+        raise RequestError(problem) from error
+    if not isinstance(config, dict) or not isinstance(environment, dict):
+        raise RequestError(f"{run_id} is no run of a trial: expected mappings in its artifacts")
     label = f"{run.data.tags.get('longhaul.search')}/{run.data.tags.get('longhaul.trial')}"
     return Recording(label, config, environment, history)
 
@@ -216,6 +233,11 @@ def _like(recording: Recording) -> dict[str, Any]:
     import torch
 
     threads = recording.environment.get("threads", 1)
+    if not isinstance(threads, int) or not 1 <= threads <= MOST_THREADS:
+        raise RequestError(
+            f"{recording.label}: found {threads!r} threads in its environment; "
+            f"expected 1 to {MOST_THREADS}"
+        )
     torch.set_num_threads(threads)
     device = recording.environment.get("device", "cpu")
     if device != "cpu" and not torch.cuda.is_available():

@@ -97,14 +97,19 @@ class LazyGroup(click.Group):
             if isinstance(error, DataError):
                 _leave(ctx, f"error: {error}", 2)
             hint = "" if ctx.params.get("debug") else "\nlonghaul --debug ... shows where."
-            _leave(ctx, f"error: {type(error).__name__}: {error}{hint}", 1)
+            from longhaul.redaction import redact
+
+            # whoever raised it did not know what may be shown
+            _leave(ctx, redact(f"error: {type(error).__name__}: {error}") + hint, 1)
 
 
 def _leave(ctx: click.Context, message: str, status: int) -> NoReturn:
     if ctx.params.get("debug"):
         import traceback
 
-        click.echo(traceback.format_exc(), err=True)
+        from longhaul.redaction import redact
+
+        click.echo(redact(traceback.format_exc()), err=True)
     click.echo(message, err=True)
     ctx.exit(status)
 

@@ -75,14 +75,14 @@ def read_suite(root: "Storage", name: str) -> SuiteRecord:
     Raises:
         RequestError: none of this name was, or what is kept of it is damaged.
     """
-    import yaml
+    from longhaul.spec.loading import read_text
 
     path = f"{name}/{FILE}"
     if not root.exists(path):
         advice = f"run its searches first: longhaul search {name}"
         raise RequestError(f"the suite {name!r} has not been run in {root.uri}; {advice}")
     try:
-        content = yaml.safe_load(root.read(path))
+        content = read_text(root.read(path).decode(), f"{root.uri}/{path}").value
         return SuiteRecord(
             name=content["name"],
             description=content["description"],
@@ -91,7 +91,7 @@ def read_suite(root: "Storage", name: str) -> SuiteRecord:
             seeds=content["seeds"],
             searches=tuple(Entry(**one) for one in content["searches"]),
         )
-    except (yaml.YAMLError, KeyError, TypeError) as error:
+    except (RequestError, ValueError, KeyError, TypeError) as error:
         problem = f"damaged, or of another version of Longhaul ({error!r})"
         raise RequestError(f"{root.uri}/{path}: {problem}; run the suite again") from error
 

@@ -119,7 +119,7 @@ def _read(storage: Storage, folder: str, name: str) -> dict[str, bytes]:
         raise
     except FileNotFoundError as error:
         raise DamagedCheckpointError(f"{error.filename} is missing") from error
-    except (KeyError, TypeError, AttributeError, RequestError, ValueError) as error:
+    except (KeyError, TypeError, AttributeError, RequestError, ValueError, RecursionError) as error:
         raise DamagedCheckpointError("the manifest is unreadable") from error
     return files
 

@@ -25,7 +25,10 @@ def loads(text: str | bytes) -> Any:
     """The value of a JSON text; `ValueError` if it is none."""
     if isinstance(text, bytes):
         text = text.decode()
-    return json.loads(text, object_hook=_read_non_finite if '"$float"' in text else None)
+    try:
+        return json.loads(text, object_hook=_read_non_finite if '"$float"' in text else None)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
 
 
 def _dumps(value: object, indent: int | None) -> str:

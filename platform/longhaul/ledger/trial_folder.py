@@ -3,12 +3,14 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from longhaul.errors import RequestError
 from longhaul.ledger import checkpoints
 from longhaul.ledger.errors import StorageError
 from longhaul.ledger.exact_json import dumps, loads
 from longhaul.ledger.history import History
 from longhaul.ledger.lease import check_fence
 from longhaul.ledger.storage import Storage
+from longhaul.redaction import redact
 
 if TYPE_CHECKING:
     import pyarrow
@@ -37,19 +39,18 @@ class TrialFolder:
 
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Record the trial's resolved configuration."""
-        import yaml
+        from longhaul.spec.writing import to_yaml
 
-        text = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
-        self._storage.write(f"{self.path}/config.yaml", text.encode())
+        self._storage.write(f"{self.path}/config.yaml", to_yaml(dict(config)).encode())
 
     def config(self) -> dict[str, Any] | None:
         """The trial's resolved configuration."""
-        import yaml
+        from longhaul.spec.loading import read_text
 
         text = self._read("config.yaml")
         try:
-            return None if text is None else dict(yaml.safe_load(text))
-        except (yaml.YAMLError, ValueError, TypeError) as error:
+            return None if text is None else dict(read_text(text.decode(), "config.yaml").value)
+        except (RequestError, ValueError, TypeError) as error:
             raise self._damaged("config.yaml") from error
 
     def write_environment(self, environment: Mapping[str, Any]) -> None:
@@ -111,8 +112,8 @@ class TrialFolder:
         return self._read("weights/best.safetensors")
 
     def write_error(self, text: str) -> None:
-        """Keep why the trial failed, traceback included."""
-        self._storage.write(f"{self.path}/error.txt", text.encode())
+        """Keep why the trial failed, traceback included, without what looks like a secret."""
+        self._storage.write(f"{self.path}/error.txt", redact(text).encode(errors="replace"))
 
     def error(self) -> str | None:
         """Why the trial failed."""

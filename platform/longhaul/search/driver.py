@@ -6,7 +6,7 @@ import signal
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any, Protocol
@@ -14,7 +14,9 @@ from typing import Any, Protocol
 from longhaul.environment import capture
 from longhaul.errors import LonghaulError
 from longhaul.ledger import Ledger, SearchRecord
+from longhaul.redaction import redact
 from longhaul.search.fleet import Fleet, plan
+from longhaul.search.ray_access import check_cluster_token, private_ray
 from longhaul.search.run import INTERRUPTED, SearchRun
 from longhaul.search.seats import Seats
 from longhaul.spec.search_spec import SearchSpec
@@ -154,23 +156,24 @@ def _ray(address: str | None) -> Iterator[None]:
         "RAY_AIR_NEW_OUTPUT": "0",
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",
     }
-    # imported here: 3 s
-    import ray
+    options: dict[str, Any] = {"address": address}
+    with ExitStack() as stack:
+        if address is None:
+            # "local" never attaches to a cluster that another user of this machine has started.
+            cpus = int(local_resources()["CPU"])
+            options = {"address": "local", "num_cpus": cpus, "include_dashboard": False}
+            stack.enter_context(private_ray())
+        else:
+            check_cluster_token()
+        # imported here: 3 s, and it reads where to listen
+        import ray
 
-    options: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False}
-    if address is None:
-        # "local" never attaches to a cluster that another user of this machine has started.
-        cpus = int(local_resources()["CPU"])
-        options |= {"address": "local", "num_cpus": cpus, "include_dashboard": False}
-    else:
-        options |= {"address": address}
-    try:
+        stack.callback(ray.shutdown)
+        options |= {"logging_level": "ERROR", "log_to_driver": False}
         _connect(options, tries=1 if address else 2)
         # What concerns the user is said by the view and the outcome, once. `ray.init` sets this.
         logging.getLogger("ray").setLevel(logging.CRITICAL)
         yield
-    finally:
-        ray.shutdown()
 
 
 def _connect(options: dict[str, Any], tries: int) -> None:
@@ -183,7 +186,7 @@ def _connect(options: dict[str, Any], tries: int) -> None:
         ray.shutdown()
         if tries > 1:
             return _connect(options, tries - 1)
-        raise LonghaulError(f"Ray did not start: {error}") from error
+        raise LonghaulError(f"Ray did not start: {redact(str(error))}") from error
 
 
 @contextmanager

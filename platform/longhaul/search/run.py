@@ -17,6 +17,7 @@ from longhaul.ledger import (
     TrialRecord,
     TrialState,
 )
+from longhaul.redaction import redact
 from longhaul.search.order import ArrivalOrder
 from longhaul.search.study import SpaceExhaustedError, Study
 from longhaul.spec.objectives import LOSS
@@ -231,7 +232,7 @@ class SearchRun:
     def _failed(self, number: int) -> None:
         # The trial's own words, where it lived to write them; a killed process leaves Tune's.
         text = self.ledger.trial(number).error() or self._errors.pop(number, "")
-        reason = (text.strip().splitlines() or ["the trial's process died"])[-1]
+        reason = redact((text.strip().splitlines() or ["the trial's process died"])[-1])
         attempts = self._attempts.get(number, 0)
         self._append(EventKind.FAILED, number, reason=reason, attempts=attempts)
         self._study.ended(number, None, complete=False)

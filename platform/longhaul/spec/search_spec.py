@@ -32,6 +32,7 @@ from longhaul.spec.validation import (
     first_answer,
     parse_section,
     refuse_misplaced_holes,
+    refuse_secrets,
     representatives,
 )
 from longhaul.spec.writing import to_yaml
@@ -86,6 +87,7 @@ class SearchSpec:
         """
         path, own_name = find_space(space)
         document = override(read_file(path), overrides)
+        refuse_secrets(document)
         return cls.from_document(document, _name_of(document, name, own_name))
 
     @classmethod

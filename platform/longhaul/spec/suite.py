@@ -28,7 +28,7 @@ from longhaul.spec.search_settings import SCHEDULERS, ASHASettings, SchedulerSet
 from longhaul.spec.search_spec import SearchSpec
 from longhaul.spec.shipped import find_space, find_suite
 from longhaul.spec.suite_fairness import refuse_unequal, refuse_unpublished
-from longhaul.spec.validation import parse_section
+from longhaul.spec.validation import parse_section, refuse_secrets
 from longhaul_trainers.errors import nearest
 from longhaul_trainers.settings import Settings, component, describe, dump, setting
 
@@ -126,6 +126,7 @@ class Suite:
         own = [one for one in overrides if _is_of_suite(one)]
         shared = [one for one in overrides if not _is_of_suite(one)]
         document = override(read_file(path), own)
+        refuse_secrets(document)
         _check_keys(document)
         chosen = validate_name(name or document.value.get("name") or own_name)
         budget = parse_section(document, BudgetSettings, "budget")
@@ -181,6 +182,7 @@ class _Reading:
         if not is_name(name):
             problem = f"its search would be called {name!r}; expected shorter, plainer names"
             raise self.document.error(place, problem)
+        refuse_secrets(space)
         spec = SearchSpec.from_document(space, name)
         published = given.get("published")
         if published is not None:

@@ -4,11 +4,12 @@ The product of all holes is never formed. Each hole is tried alone, at its bound
 its options, while the others keep their first values; so branches are tried one after another.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from longhaul.errors import RequestError
+from longhaul.redaction import redact
 from longhaul.spec.document import Document, KeyPath
 from longhaul.spec.holes import (
     Choice,
@@ -36,6 +37,33 @@ FIXED_SECTIONS = {
     "resources": "all trials of a search occupy the same resources",
 }
 """Parts of a file without holes, and why."""
+
+
+def refuse_secrets(document: Document) -> None:
+    """Refuses texts that look as if they held a password or a token.
+
+    Raises:
+        RequestError: with the place, and without the secret.
+    """
+    for path, text in _texts(document.value, ()):
+        if (without := redact(text)) != text:
+            problem = (
+                f"found what looks like a secret ({without}); the configuration of a search is "
+                "shown to everybody who may see its results: take it out, or write it otherwise"
+            )
+            raise document.error(path, problem)
+
+
+def _texts(value: Any, path: KeyPath) -> Iterator[tuple[KeyPath, str]]:
+    if isinstance(value, str):
+        yield path, value
+    pairs: Iterable[tuple[Any, Any]] = ()
+    if isinstance(value, Mapping):
+        pairs = value.items()
+    elif isinstance(value, list):
+        pairs = enumerate(value)
+    for key, one in pairs:
+        yield from _texts(one, (*path, key))
 
 
 def refuse_misplaced_holes(document: Document, tree: Mapping[str, Tree]) -> None:

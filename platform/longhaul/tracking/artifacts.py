@@ -4,9 +4,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import yaml
-
 from longhaul.redaction import redact
+from longhaul.spec.writing import to_yaml
 from longhaul.summary import trivial_baseline
 
 if TYPE_CHECKING:
@@ -22,8 +21,7 @@ def stage_trial(folder: "TrialFolder", trial: "TrialRecord", target: str) -> Non
     import pyarrow.parquet as pq
 
     root = Path(target)
-    config = yaml.safe_dump(trial.config, sort_keys=False, allow_unicode=True)
-    (root / "config.yaml").write_text(config, encoding="utf-8")
+    (root / "config.yaml").write_text(to_yaml(trial.config), encoding="utf-8")
     environment = folder.environment()
     if environment:
         text = json.dumps(environment, indent=2, ensure_ascii=False)

@@ -149,6 +149,9 @@ def _refuse_deleted(experiment: "Experiment") -> None:
 
 
 def _create_experiment(client: "MlflowClient", tracking_uri: str, name: str) -> None:
+    # A specification from elsewhere may call its task what it likes.
+    if name in (".", "..") or "/" in name or "\\" in name:
+        raise ForeignArtifactsError(f"a task called {name!r} cannot name a folder of artifacts")
     database = sqlite_file(tracking_uri)
     # Otherwise MLflow takes ./mlruns, wherever the process happens to stand.
     location = str(artifact_root(database) / name) if database is not None else None
@@ -183,7 +186,7 @@ def _is_usual(tracking_uri: str, location: str) -> bool:
     if is_server(tracking_uri):
         # Through the server alone; with a host in it, the client would upload to that host.
         same_host = parts.netloc in ("", urlsplit(tracking_uri).netloc.rpartition("@")[2])
-        return parts.scheme == "mlflow-artifacts" and same_host and ".." not in unquote(location)
+        return parts.scheme == "mlflow-artifacts" and same_host and not _climbs(location)
     database = sqlite_file(tracking_uri)
     return database is not None and _is_within(location, database.parent)
 
@@ -191,9 +194,16 @@ def _is_usual(tracking_uri: str, location: str) -> bool:
 def _is_allowed(location: str) -> bool:
     for prefix in os.environ.get(ARTIFACTS_VARIABLE, "").split():
         root = prefix.rstrip("/")
-        if (location == root or location.startswith(root + "/")) and ".." not in unquote(location):
+        if (location == root or location.startswith(root + "/")) and not _climbs(location):
             return True
     return False
+
+
+def _climbs(location: str) -> bool:
+    """Whether any reading of an address, however often it is decoded, has ``..`` in it."""
+    while (decoded := unquote(location)) != location:
+        location = decoded
+    return ".." in location or "\\" in location
 
 
 def _is_within(location: str, folder: Path) -> bool:

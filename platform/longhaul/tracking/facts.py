@@ -5,7 +5,7 @@ from datetime import datetime
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Self
 
-import yaml
+from longhaul.spec.loading import read_text
 
 if TYPE_CHECKING:
     from longhaul.ledger import Event, Ledger
@@ -33,9 +33,13 @@ class SearchFacts:
 
     @classmethod
     def of(cls, ledger: "Ledger", first: "Event") -> Self:
-        """The facts of a search whose first event is ``first``."""
+        """The facts of a search whose first event is ``first``.
+
+        Raises:
+            RequestError: its specification is no YAML that is read here.
+        """
         text = ledger.spec_text()
-        spec = yaml.safe_load(text)
+        spec = read_text(text, f"{ledger.name}/spec.yaml").value
         task = spec.get("task") if isinstance(spec, dict) else None
         if not isinstance(task, dict):
             task = {"name": str(task or "longhaul")}

@@ -1,6 +1,7 @@
 """MLflow's own server, run on the loopback device for one person."""
 
 import contextlib
+import ipaddress
 import json
 import os
 import signal
@@ -18,6 +19,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from longhaul.errors import LonghaulError, RequestError
 from longhaul.redaction import redact
+from longhaul.spec.document import printable
 from longhaul.tracking.connection import (
     artifact_root,
     check_address,
@@ -38,11 +40,17 @@ class Server:
 
     Args:
         tracking_uri: the database it serves.
-        port: where it listens, on the loopback device only.
+        port: where it listens.
+        host: the same; an address of the loopback device.
+
+    Raises:
+        RequestError: others could reach it there.
     """
 
-    def __init__(self, tracking_uri: str, port: int) -> None:
-        self.address = f"http://{HOST}:{port}"
+    def __init__(self, tracking_uri: str, port: int, host: str = HOST) -> None:
+        check_host(host)
+        self.address = f"http://{host}:{port}"
+        self._host = host
         self._port = port
         self._uri = tracking_uri
         self._process: subprocess.Popen[bytes] | None = None
@@ -54,11 +62,13 @@ class Server:
             RequestError: the port is taken.
             LonghaulError: it ended, or does not answer.
         """
-        check_port(self._port)
+        check_port(self._port, self._host)
         database = sqlite_file(self._uri)
-        words = [sys.executable, "-P", "-m", "mlflow", "server", "--host", HOST]
+        words = [sys.executable, "-P", "-m", "mlflow", "server", "--host", self._host]
         words += ["--port", str(self._port), "--workers", "1"]
-        words += ["--allowed-hosts", f"{HOST}:{self._port},localhost:{self._port}"]
+        # Said here whatever the environment says: pages of other sites must not get at it.
+        words += ["--allowed-hosts", f"{self._host}:{self._port},localhost:{self._port}"]
+        words += ["--cors-allowed-origins", self.address, "--x-frame-options", "DENY"]
         if database is not None:
             connect(self._uri)  # makes the tables, if need be, one process at a time
             words += ["--artifacts-destination", str(artifact_root(database))]
@@ -67,6 +77,8 @@ class Server:
             "MLFLOW_BACKEND_STORE_URI": self._uri,
             # Eight helper processes of 225 MB each, for features that Longhaul does not use.
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+            "MLFLOW_SERVER_DISABLE_SECURITY_MIDDLEWARE": "false",
+            "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
             "MLFLOW_DISABLE_TELEMETRY": "true",
             "DO_NOT_TRACK": "true",
         }
@@ -120,13 +132,14 @@ class Server:
         raise LonghaulError(f"MLflow's server does not answer at {self.address}")
 
 
-def show(tracking_uri: str, port: int, say: Callable[[str], None]) -> int:
+def show(tracking_uri: str, port: int, say: Callable[[str], None], host: str = HOST) -> int:
     """``longhaul ui``: runs a server until Ctrl-C, or tells the address of the one there is.
 
     Args:
         tracking_uri: a server or a database.
         port: for a database's server.
         say: prints a line.
+        host: for a database's server; an address of the loopback device.
 
     Returns:
         The exit status: 0 after Ctrl-C.
@@ -139,7 +152,7 @@ def show(tracking_uri: str, port: int, say: Callable[[str], None]) -> int:
     if is_server(tracking_uri):
         say(_without_userinfo(tracking_uri))
         return 0
-    server = Server(tracking_uri, port)
+    server = Server(tracking_uri, port, host)
     with _ended_by_signals():
         try:
             server.start()
@@ -169,7 +182,23 @@ def experiment_page(address: str) -> str:
     return f"{address}/#/experiments"
 
 
-def check_port(port: int) -> None:
+def check_host(host: str) -> None:
+    """Refuses an address at which others could reach a server that asks for no password.
+
+    Raises:
+        RequestError: with the ways in which others can see the searches.
+    """
+    with contextlib.suppress(ValueError):
+        if host == "localhost" or ipaddress.IPv4Address(host).is_loopback:
+            return
+    raise RequestError(
+        f"host {printable(host)}: `longhaul ui` asks nobody for a password, so it listens on "
+        f"{HOST} alone. From another machine: ssh -L 5000:{HOST}:5000 THIS-MACHINE. For several "
+        "people: infra/tracking/serve.sh, a server with passwords (docs/deployment.md)"
+    )
+
+
+def check_port(port: int, host: str = HOST) -> None:
     """Refuses a port that somebody listens on.
 
     Raises:
@@ -178,7 +207,7 @@ def check_port(port: int) -> None:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((HOST, port))
+            probe.bind((host, port))
             return
         except OSError as error:
             reason = error.strerror
@@ -187,7 +216,7 @@ def check_port(port: int) -> None:
         free = probe.getsockname()[1]
     raise RequestError(
         f"port {port} cannot be used ({reason}); perhaps a `longhaul ui` runs already. "
-        f"Open http://{HOST}:{port}, or choose another port: longhaul ui --port {free}"
+        f"Open http://{host}:{port}, or choose another port: longhaul ui --port {free}"
     )
 
 

@@ -36,9 +36,9 @@ def read_checkpoint(files: Mapping[str, bytes]) -> tuple[dict[str, Any], dict[st
     try:
         facts = json.loads(files[FACTS])
         tensors = safetensors.torch.load(files[TENSORS])
-    except (ValueError, safetensors.SafetensorError) as error:
+    except (ValueError, RecursionError, safetensors.SafetensorError) as error:
         raise ValueError(f"the checkpoint is damaged: {error}") from error
-    if facts.pop("format", None) != FORMAT:
+    if not isinstance(facts, dict) or facts.pop("format", None) != FORMAT:
         raise ValueError(f"the checkpoint is not of format {FORMAT}")
     return facts, tensors
 

@@ -1,0 +1,104 @@
+"""Who can reach the Ray that a search runs on, and with which token."""
+
+import contextlib
+import os
+import secrets
+import stat
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from longhaul.errors import RequestError
+
+MODE = "RAY_AUTH_MODE"
+TOKEN, TOKEN_PATH = "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"
+LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+"""Makes Ray, whatever the system, give its node the address 127.0.0.1 and listen there alone.
+
+Otherwise its servers listen on every address of the machine; nothing that `ray.init` is told,
+``_node_ip_address="127.0.0.1"`` included, prevents that. Ray reads it when it is imported.
+"""
+
+
+@contextlib.contextmanager
+def private_ray() -> Iterator[None]:
+    """While a Ray of this process's own runs: only this machine reaches it, and only with a token.
+
+    The token is made here and ends here. The one that Ray would make by itself, in the user's home
+    folder, can be read by everybody who may enter that folder. A token, or no authentication, that
+    the user's environment asks for is left as it is.
+
+    Raises:
+        RequestError: the environment names a token file that others can read.
+    """
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_environment(LOOPBACK))
+        if os.environ.get(TOKEN_PATH) and not os.environ.get(TOKEN):
+            check_token_file(Path(os.environ[TOKEN_PATH]))
+        elif not os.environ.get(TOKEN):
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="longhaul-ray-")))
+            stack.callback(_forget_token)
+            stack.enter_context(_environment({TOKEN_PATH: str(_new_token(folder))}))
+        _forget_token()
+        yield
+
+
+def check_cluster_token() -> None:
+    """Refuses to join a cluster with a token that others can read.
+
+    Raises:
+        RequestError: naming the file and how to mend it.
+    """
+    if os.environ.get(MODE, "").lower() != "token" or os.environ.get(TOKEN):
+        return
+    check_token_file(Path(os.environ.get(TOKEN_PATH) or Path.home() / ".ray" / "auth_token"))
+
+
+def check_token_file(file: Path) -> None:
+    """Refuses a token file that the group or others may read; one that is missing is Ray's to tell.
+
+    Raises:
+        RequestError: naming the file and how to mend it.
+    """
+    try:
+        mode = stat.S_IMODE(file.stat().st_mode)
+    except OSError:
+        return
+    if mode & 0o077:
+        raise RequestError(
+            f"Ray's token file {file} can be read by others (mode {mode:o}), who could then run "
+            f"programs on the cluster as its user: chmod 600 {file}"
+        )
+
+
+def _new_token(folder: Path) -> Path:
+    """A token in a file that only this user may read; the folder is its own already."""
+    file = folder / "token"
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with open(descriptor, "w", encoding="ascii") as stream:
+        stream.write(secrets.token_hex(32))
+    return file
+
+
+@contextlib.contextmanager
+def _environment(changes: Mapping[str, str]) -> Iterator[None]:
+    """Sets variables, for the processes started meanwhile too, and puts them back."""
+    before = {name: os.environ.get(name) for name in changes}
+    os.environ.update(changes)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _forget_token() -> None:
+    """Has Ray read the token again: it keeps the first one for as long as the process lives."""
+    with contextlib.suppress(ImportError, AttributeError):
+        # imported here: 1 s, and Ray may be told only once where to listen
+        from ray._raylet import AuthenticationTokenLoader
+
+        AuthenticationTokenLoader.instance().reset_cache()
