@@ -36,6 +36,7 @@ class Outcome:
         counts: reports acknowledged under the fault, and how many of them were lost or doubled.
         seconds: it took.
         reason: why it was skipped.
+        note: what else it measured, in words; recorded as the property ``note``.
     """
 
     row: str
@@ -44,6 +45,7 @@ class Outcome:
     counts: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
     reason: str = ""
+    note: str = ""
 
 
 class Recorder:
@@ -65,13 +67,15 @@ class Recorder:
         if outcome is None:
             return
         outcome.seconds += report.duration
-        for name, value in report.user_properties:
-            if name in COUNTS and report.when == "teardown":
+        for name, value in report.user_properties if report.when == "teardown" else ():
+            if name == "note":
+                outcome.note = str(value)
+            elif name in COUNTS:
                 outcome.counts[name] = outcome.counts.get(name, 0) + int(value)
-        if report.outcome == "failed" or (report.when == "call" and outcome.result != "failed"):
-            outcome.result = report.outcome
-        elif report.outcome == "skipped":
+        if report.outcome == "skipped":
             outcome.result, outcome.reason = "skipped", str(report.longrepr[-1])
+        elif report.outcome == "failed" or (report.when == "call" and outcome.result != "failed"):
+            outcome.result = report.outcome
 
 
 def page(outcomes: Iterable[Outcome], plain: dict[str, Any], load: float) -> str:
@@ -88,7 +92,7 @@ def page(outcomes: Iterable[Outcome], plain: dict[str, Any], load: float) -> str
         cells = [row.title, row.expected, str(len(found)), _result(found)]
         lines.append(_line([*cells, _count(found, "lost"), _count(found, "doubled"), told]))
         details += [f"- **{row.title}**", *_what(found)]
-    skipped = sorted({one.reason for one in by_row_flat(by_row) if one.reason})
+    skipped = sorted({one.reason for ones in by_row.values() for one in ones if one.reason})
     return "\n".join(
         [
             PREFACE.format(load=load, plain=plain.get("title", "not measured yet")),
@@ -103,11 +107,6 @@ def page(outcomes: Iterable[Outcome], plain: dict[str, Any], load: float) -> str
             "",
         ]
     )
-
-
-def by_row_flat(by_row: dict[str, list[Outcome]]) -> list[Outcome]:
-    """All outcomes again."""
-    return [one for found in by_row.values() for one in found]
 
 
 def _line(cells: Iterable[str]) -> str:
@@ -138,7 +137,9 @@ def _what(found: list[Outcome]) -> list[str]:
     for one in found:
         told[one.what].append(one)
     return [
-        f"  - {what} ({len(ones)} tests, {sum(one.seconds for one in ones):.0f} s)"
+        f"  - {what} ({len(ones)} test{'s' * (len(ones) > 1)}, "
+        f"{sum(one.seconds for one in ones):.0f} s)"
+        + "".join(f": {one.note}" for one in ones if one.note)
         for what, ones in told.items()
     ]
 

@@ -26,7 +26,7 @@ def survive_losses() -> None:
     # imported here: Tune, of which the worker needs another part
     from ray.tune.execution import tune_controller
 
-    tune_controller.RayActorManager = LossTolerantActorManager
+    tune_controller.RayActorManager = LossTolerantActorManager  # type: ignore[attr-defined]
 
 
 def _words(error: RayError) -> str:

@@ -115,7 +115,7 @@ class SearchRun:
     def opened(self) -> None:
         """Writes that this run begins, and what the search minimises where that is not the loss."""
         objective = self.spec.search.objective
-        more = {} if objective == LOSS else {"objective": dump(objective)}
+        more: dict[str, Any] = {} if objective == LOSS else {"objective": dump(objective)}
         resumed = bool(self.record.trials)
         more["spec_file"] = _sha256(self.ledger.spec_text())
         self._append(EventKind.OPENED, None, trials=self.trials, resumed=resumed, **more)
