@@ -1,6 +1,7 @@
 """MLflow: its interface is really asked, for that answers where ``/health`` only says it lives."""
 
 from collections.abc import Iterator
+from typing import Any
 
 from longhaul.doctor.finding import Finding, ok, problem, warning
 from longhaul.doctor.storage import mount_of
@@ -69,11 +70,14 @@ def _line(error: BaseException) -> str:
 
 
 def _version(tracking_uri: str) -> str:
-    from mlflow.utils.credentials import get_default_host_creds
-    from mlflow.utils.rest_utils import http_request
+    # imported here: MLflow is there by now; with its own way, for credentials and certificates
+    from mlflow.utils import credentials, rest_utils
+
+    request: Any = rest_utils.http_request
+    credentials_of: Any = credentials.get_default_host_creds
 
     try:
-        answer = http_request(get_default_host_creds(tracking_uri), "/version", "GET", timeout=10)
+        answer = request(credentials_of(tracking_uri), "/version", "GET", timeout=10)
     except Exception:  # it has just answered something more important
         return "(of unknown version)"
-    return answer.text.strip() if answer.ok else "(of unknown version)"
+    return str(answer.text).strip() if answer.ok else "(of unknown version)"
