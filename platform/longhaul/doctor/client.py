@@ -24,7 +24,7 @@ def check_client(tested: Path = TESTED) -> Iterator[Finding]:
 
     try:
         needed = [Requirement(one) for one in requires("longhaul") or []]
-        wanted = metadata("longhaul").json.get("requires_python", "")
+        wanted = str(metadata("longhaul").json.get("requires_python", ""))
     except PackageNotFoundError:
         yield problem(PART, "longhaul is not installed in this Python", "pip install -e .")
         return

@@ -116,6 +116,7 @@ def own_facts() -> Node:
 def _asked(alive: Sequence[Mapping[str, Any]], seen: str | None) -> tuple[list[Node], list[str]]:
     """What the nodes tell, and the names of those that do not answer."""
     import ray
+    from ray.exceptions import RayError
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     tell = ray.remote(_teller())
@@ -135,7 +136,7 @@ def _asked(alive: Sequence[Mapping[str, Any]], seen: str | None) -> tuple[list[N
         heard = time.time()
         try:
             told = ray.get(done[0])
-        except ray.exceptions.RayError:
+        except RayError:
             silent.append(asked[done[0]])
             continue
         # It was read before the answer arrived: a clock that is behind by the way there is right.
