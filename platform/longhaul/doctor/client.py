@@ -1,6 +1,7 @@
 """The Python that runs ``longhaul``, and the packages in it."""
 
 import platform
+import re
 import sys
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, metadata, requires, version
@@ -11,6 +12,8 @@ from longhaul.doctor.finding import Finding, ok, problem, warning
 PART = "client"
 TESTED = Path(__file__).parents[3] / "infra/constraints/cpu.txt"
 """The versions that were tested together; only a checkout has them."""
+_LEAST = re.compile(r"(?P<name>[\w.-]+)(?:\[[\w,-]*\])?\s*>=\s*(?P<least>[\d.]+)")
+"""What pyproject.toml asks for: lower bounds, and for extras something with a marker behind it."""
 
 
 def check_client(tested: Path = TESTED) -> Iterator[Finding]:
@@ -19,33 +22,35 @@ def check_client(tested: Path = TESTED) -> Iterator[Finding]:
     Args:
         tested: a constraints file with the versions that were tested together.
     """
-    from packaging.requirements import Requirement
-    from packaging.specifiers import SpecifierSet
-
     try:
-        needed = [Requirement(one) for one in requires("longhaul") or []]
-        wanted = str(metadata("longhaul").json.get("requires_python", ""))
+        needed = [found for one in requires("longhaul") or [] if (found := _LEAST.fullmatch(one))]
+        python = _least(str(metadata("longhaul").json.get("requires_python", "")))
     except PackageNotFoundError:
         yield problem(PART, "longhaul is not installed in this Python", "pip install -e .")
         return
-    if platform.python_version() not in SpecifierSet(wanted):
-        message = f"Python {platform.python_version()}, but longhaul needs {wanted}"
+    if sys.version_info < python:
+        wanted = ".".join(map(str, python))
+        message = f"Python {platform.python_version()}, but longhaul needs {wanted} or newer"
         yield problem(PART, message, "make PYTHON=python3.12 search, or a new environment")
     else:
         yield ok(PART, f"Python {platform.python_version()}, {sys.prefix}")
     install = _install(tested)
     found: dict[str, str] = {}
     for one in needed:
-        if one.marker is not None and not one.marker.evaluate({"extra": ""}):
-            continue
+        name, least = one["name"], one["least"]
         try:
-            found[one.name] = version(one.name)
+            found[name] = version(name)
         except PackageNotFoundError:
-            yield problem(PART, f"{one.name} is missing; longhaul needs {one}", install)
+            yield problem(PART, f"{name} is missing; longhaul needs {one[0]}", install)
             continue
-        if not one.specifier.contains(found[one.name], prereleases=True):
-            yield problem(PART, f"{one.name} {found[one.name]}, but longhaul needs {one}", install)
+        if _least(found[name]) < _least(least):
+            yield problem(PART, f"{name} {found[name]}, but longhaul needs {one[0]}", install)
     yield from _against_tested(found, tested, install)
+
+
+def _least(text: str) -> tuple[int, ...]:
+    """The numbers of a version, or of a lower bound such as ``>=3.11``; a build's name is none."""
+    return tuple(int(one) for one in re.findall(r"\d+", text.partition("+")[0]))
 
 
 def _against_tested(found: dict[str, str], tested: Path, install: str) -> Iterator[Finding]:
