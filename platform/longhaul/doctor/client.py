@@ -23,7 +23,7 @@ def check_client(tested: Path = TESTED) -> Iterator[Finding]:
         tested: a constraints file with the versions that were tested together.
     """
     try:
-        needed = [found for one in requires("longhaul") or [] if (found := _LEAST.fullmatch(one))]
+        needed = [had for one in requires("longhaul") or [] if (had := _LEAST.fullmatch(one))]
         python = _least(str(metadata("longhaul").json.get("requires_python", "")))
     except PackageNotFoundError:
         yield problem(PART, "longhaul is not installed in this Python", "pip install -e .")
