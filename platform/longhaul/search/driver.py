@@ -97,7 +97,7 @@ def run_search(
             with _interrupts(run, view) as take_signals:
                 if run.remaining:
                     view.message("starting Ray ...")
-                    with _ray(place.address):
+                    with connected_to_ray(place.address):
                         take_signals()  # Ray has taken them for itself
                         parallel = overrides.get("parallel") or spec.search.parallel
                         fleet = plan(spec, parallel, run.remaining, _threads(spec), _device(spec))
@@ -144,7 +144,12 @@ def _threads(spec: SearchSpec) -> int:
 
 
 @contextmanager
-def _ray(address: str | None) -> Iterator[None]:
+def connected_to_ray(address: str | None) -> Iterator[None]:
+    """Ray, as a search uses it: a cluster, or one of this process alone.
+
+    Raises:
+        LonghaulError: it did not start, or refused.
+    """
     # No usage reports to anyone; Tune's own loggers would write each result three more times, its
     # own output would fight with ours.
     os.environ |= {
