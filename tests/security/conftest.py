@@ -298,6 +298,8 @@ def _start(
     ours = {k: v for k, v in os.environ.items() if not k.startswith(("LONGHAUL_", "MLFLOW_"))}
     path = [str(plugins), *filter(None, [os.environ.get("PYTHONPATH")])]
     ours |= {"PYTHONPATH": os.pathsep.join(path), "OMP_NUM_THREADS": "1"}
+    # In a new home there is nothing compiled yet.
+    ours |= {"LONGHAUL_COMPILED_SCANS": "0"}
     ours |= {"HOME": str(folder / "home"), "RAY_TMPDIR": str(ray), **SECRETS, **environment}
     words = [sys.executable, "-P", "-m", "longhaul", "search", "space.yaml"]
     with (folder / "terminal").open("wb") as terminal:

@@ -74,7 +74,7 @@ def database(watched, tmp_path) -> str:
 
 
 @pytest.mark.ray
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_nothing_is_written_to_a_foreign_place(database, new_search, tmp_path):
     place = tmp_path / "precious"
     place.mkdir()
@@ -97,7 +97,7 @@ def test_nothing_is_written_to_a_foreign_place(database, new_search, tmp_path):
 
 
 @pytest.mark.ray
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("task", ["../../escaped", "..", "/etc/longhaul", "a/../../escaped"])
 def test_a_task_whose_name_is_a_path_is_refused(task, database, new_search):
     search = new_search()
@@ -120,7 +120,7 @@ def new_run(database: str, place: str) -> tuple[str, Path]:
 
 
 @pytest.mark.ray
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.attack(9, "a run to be reproduced from a foreign place")
 def test_a_run_is_not_reproduced_from_a_foreign_place(database, tmp_path):
     run_id, folder = new_run(database, f"file://{tmp_path}/elsewhere")
@@ -131,7 +131,7 @@ def test_a_run_is_not_reproduced_from_a_foreign_place(database, tmp_path):
 
 
 @pytest.mark.ray
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.attack(6, "files of a run to be reproduced")
 def test_hostile_files_of_a_run_are_refused(database, tmp_path):
     run_id, folder = new_run(database, str(artifact_root(sqlite_file(database)) / "x"))

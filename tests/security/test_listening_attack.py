@@ -17,7 +17,7 @@ from longhaul.tracking.connection import connect
 
 
 @pytest.mark.ray
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.attack(1, "sockets of a local search")
 def test_a_search_listens_on_the_loopback_device_alone(watched):
     found = watched.watch.sockets
@@ -85,7 +85,7 @@ def answer(port, path, data=None, **headers):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.attack(1, "the user interface, by name and from other sites")
 def test_the_user_interface_answers_this_machine_and_its_own_pages_alone(ui, watch):
     port, pid = ui

@@ -23,7 +23,7 @@ TOKEN_VARIABLES = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
 
 
 @pytest.mark.ray
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.attack(2, "the token of a local search")
 def test_the_token_of_a_local_search_is_its_users_alone_and_ends_with_it(watched):
     ((file, (mode, folder_mode, token)),) = watched.watch.token_files.items()

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from longhaul.cli.main import main
 
-pytestmark = [pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.timeout(600)]
 NEEDLE = b"canary"
 
 

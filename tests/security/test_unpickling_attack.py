@@ -115,7 +115,7 @@ def lay(folder: Path, data: bytes) -> None:
 
 
 @pytest.mark.ray
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.attack(7, "pickles in the folder of a search and among its artifacts")
 def test_no_command_loads_a_pickle_of_a_search(watched, trap, tmp_path):
     storage = shutil.copytree(watched.storage, tmp_path / "runs")
@@ -143,7 +143,7 @@ def test_no_command_loads_a_pickle_of_a_search(watched, trap, tmp_path):
 
 
 @pytest.mark.ray
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.attack(7, "pickled models among the artifacts of a run")
 def test_a_run_is_reproduced_without_loading_the_models_beside_it(watched, trap, tmp_path):
     from mlflow import MlflowClient

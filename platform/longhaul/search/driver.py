@@ -16,7 +16,7 @@ from longhaul.errors import LonghaulError
 from longhaul.ledger import Ledger, SearchRecord
 from longhaul.redaction import redact
 from longhaul.search.fleet import Fleet, plan
-from longhaul.search.ray_access import check_cluster_token, private_ray
+from longhaul.search.ray_access import check_cluster_token, keep_credentials_from_tune, private_ray
 from longhaul.search.run import INTERRUPTED, SearchRun
 from longhaul.search.seats import Seats
 from longhaul.spec.search_spec import SearchSpec
@@ -99,7 +99,7 @@ def run_search(
             with _interrupts(run, view) as take_signals:
                 if run.remaining:
                     view.message("starting Ray ...")
-                    with _ray(place.address):
+                    with connected_to_ray(place.address):
                         take_signals()  # Ray has taken them for itself
                         parallel = overrides.get("parallel") or spec.search.parallel
                         fleet = plan(spec, parallel, run.remaining, _threads(spec), _device(spec))
@@ -146,7 +146,12 @@ def _threads(spec: SearchSpec) -> int:
 
 
 @contextmanager
-def _ray(address: str | None) -> Iterator[None]:
+def connected_to_ray(address: str | None) -> Iterator[None]:
+    """Ray, as a search uses it: a cluster, or one of this process alone.
+
+    Raises:
+        LonghaulError: it did not start, or refused.
+    """
     # No usage reports to anyone; Tune's own loggers would write each result three more times, its
     # own output would fight with ours.
     os.environ |= {
@@ -273,10 +278,13 @@ def _tuner(spec: SearchSpec, run: SearchRun, fence: int, fleet: Fleet, scratch: 
     # imported here: 3 s
     from ray import tune
 
+    from longhaul.search.lost_actors import survive_losses
     from longhaul.search.scheduler import build_scheduler
     from longhaul.search.searcher import LedgerSearcher, StartedTrials, StopRequested
     from longhaul.search.trainable import Assignment, CellTrial
 
+    survive_losses()
+    keep_credentials_from_tune()
     assignment = Assignment(
         ledger=run.ledger,
         fence=fence,
@@ -285,8 +293,9 @@ def _tuner(spec: SearchSpec, run: SearchRun, fence: int, fleet: Fleet, scratch: 
         threads=_threads(spec),
         device=_device(spec),
         objective=spec.search.objective,
-        hosts=fleet.start(),
+        hosts=fleet.start(spec.search.report_deadline_s),
         turnstile=_take_turns(run, fleet.parallel) if spec.search.order == "number" else None,
+        report_deadline_s=spec.search.report_deadline_s,
     )
     seats = Seats(fleet.hosts, fleet.slots) if fleet.hosts else None
     scheduler = build_scheduler(spec, run)

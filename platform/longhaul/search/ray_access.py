@@ -43,6 +43,20 @@ def private_ray() -> Iterator[None]:
         yield
 
 
+def keep_credentials_from_tune() -> None:
+    """Has Tune hand no AWS credentials to the trials' processes.
+
+    It would copy them from this process's environment into the description of each process, which
+    Ray writes to its logs. On this machine processes inherit the environment as it is; the nodes of
+    a cluster have one of their own.
+    """
+    # imported here: 3 s
+    from ray.tune.execution import class_cache
+
+    handed = class_cache.ENV_VARS_TO_PROPAGATE
+    class_cache.ENV_VARS_TO_PROPAGATE = {name for name in handed if not name.startswith("AWS_")}
+
+
 def check_cluster_token() -> None:
     """Refuses to join a cluster with a token that others can read.
 
@@ -99,6 +113,6 @@ def _forget_token() -> None:
     """Has Ray read the token again: it keeps the first one for as long as the process lives."""
     with contextlib.suppress(ImportError, AttributeError):
         # imported here: 1 s, and Ray may be told only once where to listen
-        from ray._raylet import AuthenticationTokenLoader
+        from ray import _raylet
 
-        AuthenticationTokenLoader.instance().reset_cache()
+        _raylet.AuthenticationTokenLoader.instance().reset_cache()  # type: ignore[attr-defined]
