@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from longhaul.cli.main import main
@@ -100,7 +100,7 @@ def snapshot(folder: Path) -> dict[str, bytes]:
 
 
 @given(ANY_NAME)
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 def test_any_name_is_refused_or_stays_in_the_storage(tmp_path_factory, name):
     top = tmp_path_factory.getbasetemp() / "names"
     root = top / "storage"
@@ -138,7 +138,7 @@ def test_no_command_takes_a_nasty_name(name, tmp_path):
 
 
 @given(ANY_NAME)
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 @pytest.mark.attack(5, "paths of artifacts and checkpoints")
 def test_any_path_is_refused_or_stays_in_the_storage(tmp_path_factory, name):
     top = tmp_path_factory.getbasetemp() / "paths"
