@@ -1,4 +1,4 @@
-"""The Elman scan with its input product and its linear readout: y = h K + k, h' = phi(W h + V x + b).
+"""The Elman scan with input product and linear readout: h' = phi(W h + V x + b), y = h K + k.
 
 Dimensions: T steps, P slots, B sequences in a batch, I inputs, H hidden units, O classes.
 
