@@ -53,7 +53,7 @@ class Row:
         hidden_size, parameters: of the best configuration.
         trial: number of the best trial, chosen by validation.
         selected_by: what the search minimised, by which that trial is the best.
-        valid_loss: its lowest validation loss.
+        valid_loss: validation loss of its weights that were kept, the lowest if that selects.
         seeds, diverged: fresh seeds that were trained, and how many of them diverged.
         scores: by metric on the test set, over the fresh seeds that did not diverge: ``mean``,
             ``deviation`` and the 95 % interval of the mean, ``low`` and ``high``.
