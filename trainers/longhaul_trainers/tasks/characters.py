@@ -202,16 +202,27 @@ class Characters(Task):
         Windows and lines are in a random order, so that a few are a fair sample. Lanes are long:
         the protocol's number of them, each passed from its first character to its last.
         """
+        if self.protocol.layout == "lanes":
+            return next(self.evaluation_pieces(split, size, len(self._codes(split))))
+        return next(self.evaluation_chunks(split, size, size))
+
+    def evaluation_chunks(self, split: Split, size: int, sequences: int) -> Iterator[Batch]:
+        """See `Task.evaluation_chunks`; lanes are few, and are cut along time instead."""
         layout, steps = self.protocol.layout, self.length
-        codes = self._codes(split)
         if layout == "lanes":
-            return next(self.evaluation_pieces(split, size, len(codes)))
+            yield from super().evaluation_chunks(split, size, sequences)
+            return
         lines = self._lines(split) if layout == "lines" else None
-        count = (len(codes) - 1) // steps if lines is None else len(lines)
-        chosen = permutation(Stream(self.settings.name, split), count)[:size].astype(np.int64)
-        if lines is None:
-            return self._cut(split, chosen * steps, steps)
-        return self._lines_batch(lines.take(chosen))
+        count = (len(self._codes(split)) - 1) // steps if lines is None else len(lines)
+        if count < 1:
+            raise self._too_short(f"no window in its {split} part")
+        order = permutation(Stream(self.settings.name, split), count)[:size].astype(np.int64)
+        for first in range(0, len(order), sequences):
+            chosen = order[first : first + sequences]
+            if lines is None:
+                yield self._cut(split, chosen * steps, steps)
+            else:
+                yield self._lines_batch(lines.take(chosen))
 
     def evaluation_pieces(self, split: Split, size: int, steps: int) -> Iterator[Batch]:
         """See `Task.evaluation_pieces`; of lanes, no more than one piece is made at once."""
