@@ -275,10 +275,12 @@ def _tuner(spec: SearchSpec, run: SearchRun, fence: int, fleet: Fleet, scratch: 
     # imported here: 3 s
     from ray import tune
 
+    from longhaul.search.lost_actors import survive_losses
     from longhaul.search.scheduler import build_scheduler
     from longhaul.search.searcher import LedgerSearcher, StartedTrials, StopRequested
     from longhaul.search.trainable import Assignment, CellTrial
 
+    survive_losses()
     assignment = Assignment(
         ledger=run.ledger,
         fence=fence,
@@ -287,8 +289,9 @@ def _tuner(spec: SearchSpec, run: SearchRun, fence: int, fleet: Fleet, scratch: 
         threads=_threads(spec),
         device=_device(spec),
         objective=spec.search.objective,
-        hosts=fleet.start(),
+        hosts=fleet.start(spec.search.report_deadline_s),
         turnstile=_take_turns(run, fleet.parallel) if spec.search.order == "number" else None,
+        report_deadline_s=spec.search.report_deadline_s,
     )
     seats = Seats(fleet.hosts, fleet.slots) if fleet.hosts else None
     scheduler = build_scheduler(spec, run)
