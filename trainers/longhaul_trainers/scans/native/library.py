@@ -45,7 +45,7 @@ def library() -> ctypes.CDLL | None:
     if os.environ.get(VARIABLE) == "0":
         return None
     try:
-        return ctypes.CDLL(str(_compiled()))
+        return ctypes.CDLL(str(compiled()))
     # Path.home() raises RuntimeError where the user has none
     except (OSError, RuntimeError, subprocess.SubprocessError) as error:
         reason = getattr(error, "stderr", None) or error
@@ -77,7 +77,14 @@ def has_tiles() -> bool:
     return loaded is not None and bool(loaded.longhaul_has_tiles())
 
 
-def _compiled() -> Path:
+def compiled() -> Path:
+    """The file of the compiled scans, compiled now where nobody has yet.
+
+    Raises:
+        OSError: no compiler, or no folder of this user alone.
+        RuntimeError: the user has no home.
+        subprocess.SubprocessError: the compiler failed; its words are in ``stderr``.
+    """
     compiler = _compiler()
     folder = _cache_folder()
     target = folder / f"scans-{_key(compiler)}.so"
@@ -168,24 +175,40 @@ def call(name: str, states: Tensor, *arguments: Tensor | int | None) -> None:
         arguments: what follows sizes and threads in its declaration; tensors on the CPU,
             contiguous, of the same type, or None for an array that is not there.
     """
+    if not all(one.dtype == states.dtype for one in arguments if isinstance(one, Tensor)):
+        raise ValueError(f"{name} takes tensors of one type")
+    pack, steps, batch, size = states.shape
+    numbers = (pack, steps - 1, batch, size, threads_for_scans())
+    run(f"{name}_{TYPES[states.dtype]}", *numbers, *arguments)
+
+
+def run(name: str, *arguments: Tensor | int | None) -> int:
+    """Calls one function of the library, which must be there.
+
+    Args:
+        name: as it is declared.
+        arguments: in the order of its declaration; tensors on the CPU, contiguous, of the type that
+            it names, or None for an array that is not there.
+
+    Returns:
+        What it returns, where that is a whole number.
+    """
     loaded = library()
     if loaded is None:
         raise RuntimeError("there are no compiled scans")
     if not all(one.is_contiguous() for one in arguments if isinstance(one, Tensor)):
         raise ValueError(f"{name} takes contiguous tensors")
-    if not all(one.dtype == states.dtype for one in arguments if isinstance(one, Tensor)):
-        raise ValueError(f"{name} takes tensors of one type")
-    pack, steps, batch, size = states.shape
-    numbers = [pack, steps - 1, batch, size, threads_for_scans()]
-    getattr(loaded, f"{name}_{TYPES[states.dtype]}")(
-        *map(ctypes.c_int64, numbers),
+    function = getattr(loaded, name)
+    function.restype = ctypes.c_int64
+    found = function(
         *(
             ctypes.c_int64(one)
             if isinstance(one, int)
             else ctypes.c_void_p(None if one is None else one.data_ptr())
             for one in arguments
-        ),
+        )
     )
+    return int(found)
 
 
 def serves(states: Tensor) -> bool:
