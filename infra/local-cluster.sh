@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # A whole cluster on this machine, without containers: a Ray head and workers that ask for a token,
-# PostgreSQL, an S3 store, MLflow's server with passwords. All of it listens on loopback.
+# PostgreSQL, an S3 store, MLflow's server with passwords. They listen on loopback; only Ray, behind
+# its token, listens on all addresses whatever it is told.
 #     local-cluster.sh up [FOLDER] [--without postgres|s3|mlflow]... [--workers N] [--cpus N]
 #     local-cluster.sh status [FOLDER]
 #     local-cluster.sh down [FOLDER] [--purge]
@@ -53,7 +54,8 @@ free_port() {
 started_at() { sed 's/.*) //' "/proc/$1/stat" 2> /dev/null | cut -d' ' -f20; }
 is_alive() {
   local pid start
-  read -r pid start < "$folder/pids/$1" 2> /dev/null || return 1
+  [ -e "$folder/pids/$1" ] || return 1
+  read -r pid start < "$folder/pids/$1"
   [ -n "$start" ] && [ "$(started_at "$pid")" = "$start" ]
 }
 
@@ -182,6 +184,9 @@ start_ray() {
     MLFLOW_TRACKING_PASSWORD="$(text secrets/mlflow_admin_password)"
     export MLFLOW_TRACKING_URI MLFLOW_TRACKING_USERNAME=admin MLFLOW_TRACKING_PASSWORD
   fi
+  # Ray gives a node half a minute to start, which a busy machine may not have.
+  export RAY_raylet_start_wait_time_s=180
+  # Nodes that share a folder remove each other's working directories.
   # Small object stores: trials pass numbers, and several nodes share this machine's memory.
   local small=(--object-store-memory 100000000 --num-gpus 0)
   export RAY_METRICS_PORT
@@ -192,16 +197,14 @@ start_ray() {
   for number in $(seq "$workers"); do
     RAY_METRICS_PORT="$(free_port)"
     RAY_NODE_IP="127.0.0.$((number + 1))" RAY_CPUS="$cpus" \
-      launch "worker-$number" "$root/infra/ray/start.sh" worker "${small[@]}"
+      launch "worker-$number" "$root/infra/ray/start.sh" worker --temp-dir "$folder/w$number" \
+      "${small[@]}"
+    await "worker-$number" 180 joined $((number + 1))
   done
-  export RAY_AUTH_MODE=token
-  await head 180 joined
 }
 
-# Whether as many nodes live as were started.
-joined() {
-  [ "$(nodes)" = $((workers + 1)) ]
-}
+# Whether so many nodes live.
+joined() { [ "$(nodes)" -ge "$1" ]; }
 
 nodes() {
   python - "http://127.0.0.1:$(text ports/dashboard)/nodes?view=summary" "$folder/secrets/ray_token" << 'CODE'

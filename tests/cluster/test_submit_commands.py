@@ -59,7 +59,7 @@ def test_only_the_resolved_space_goes_to_the_cluster(stand_in, run):
     assert spec.sha256 == wanted.sha256
     words = words_of(job)
     assert words[:5] == ["exec", "python", "-m", "longhaul.cluster.on_head", "run"]
-    assert words[6:] == ["search", "spec.yaml", "--address", "auto"]
+    assert words[5:] == ["search", "spec.yaml", "--address", "auto"]
 
 
 def test_this_machines_storage_and_tracking_are_not_the_clusters(stand_in, run):
@@ -69,7 +69,7 @@ def test_this_machines_storage_and_tracking_are_not_the_clusters(stand_in, run):
     assert "--storage" not in words_of(stand_in.jobs[SPACE])
     there = ["--storage", "s3://bucket/runs", "--tracking-uri", "http://mlflow:5000"]
     run("submit", SPACE, "--name", "other", *there, **here)
-    assert words_of(stand_in.jobs["other"])[8:12] == there
+    assert words_of(stand_in.jobs["other"])[7:11] == there
 
 
 def test_the_same_search_submitted_twice_is_joined(stand_in, run):
@@ -156,7 +156,7 @@ def test_resume_goes_where_the_search_was(stand_in, run, tmp_path):
     assert "was submitted with mycells-1.0" in run("resume", SPACE, status=2).stderr
     run("resume", SPACE, "--trials", "40", "--package", mine)
     words = words_of(stand_in.jobs[f"{SPACE}~2"])
-    assert words[6:] == shlex.split(
+    assert words[5:] == shlex.split(
         f"resume {SPACE} --trials 40 --storage /shared/runs --address auto"
     )
     assert "mycells.py" in stand_in.content(stand_in.jobs[f"{SPACE}~2"])

@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from longhaul.cluster.jobs import Job
+from longhaul.cluster.on_head import variables
 from longhaul.cluster.token import Token, advice, find_token
 from longhaul.cluster.versions import refuse_differences
 from longhaul.errors import LonghaulError, RequestError
@@ -23,8 +24,12 @@ ANSWER_S = 20.0
 """How long a dashboard may take for its first answer."""
 STOP_S = 300
 """Seconds that a stopped driver has to end its trials before Ray kills it."""
-_TALKATIVE = ("ray.dashboard.modules.dashboard_sdk", "ray._private.runtime_env.packaging")
-"""Loggers that tell each step of an upload."""
+_TALKATIVE = (
+    "ray.dashboard.modules.dashboard_sdk",
+    "ray.dashboard.modules.job.sdk",
+    "ray._private.runtime_env.packaging",
+)
+"""Loggers that tell each step."""
 # Ray's client prefers these to the address that it is given.
 _LEADING_ELSEWHERE = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
 
@@ -86,8 +91,7 @@ class Dashboard:
                 # To our driver the same as SIGTERM, but its writer to MLflow lets it pass.
                 "RAY_JOB_STOP_SIGNAL": "SIGINT",
                 "RAY_JOB_STOP_WAIT_TIME_S": str(STOP_S),
-                # What runs on the cluster must not submit itself to one.
-                "LONGHAUL_CLUSTER": "",
+                **variables(),
             }
         }
         if folder is not None:

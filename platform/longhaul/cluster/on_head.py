@@ -1,7 +1,7 @@
-"""What a job does on a cluster's head: ``python -m longhaul.cluster.on_head TASK VERSIONS ...``.
+"""What a job does on a cluster's head: ``python -m longhaul.cluster.on_head TASK WORDS...``.
 
-``run VERSIONS WORDS...`` is ``longhaul WORDS...``, for a machine of those versions;
-``answer VERSIONS WORDS...`` tells what it would print in one line, for another program.
+``run`` is ``longhaul WORDS...``, for a machine whose versions are in the variable `VERSIONS`;
+``answer`` tells what that would print in one line, for another program.
 """
 
 import contextlib
@@ -18,6 +18,7 @@ from longhaul.errors import LonghaulError, RequestError
 
 MODULE = "longhaul.cluster.on_head"
 ANSWER = "longhaul-answer "
+VERSIONS = "LONGHAUL_SUBMITTED_FROM"
 
 
 @dataclass(frozen=True)
@@ -59,22 +60,27 @@ class Answer:
 
 
 def command_line(task: Literal["run", "answer"], words: Iterable[str]) -> str:
-    """The shell line with which a job does one of the tasks for this machine."""
+    """The shell line with which a job does one of the tasks."""
+    # exec: otherwise the shell gets the signals. `python`: nodes have Longhaul's first on the PATH.
+    return f"exec python -m {shlex.join([MODULE, task, *words])}"
+
+
+def variables() -> dict[str, str]:
+    """The environment that the tasks expect."""
     from longhaul.cluster.versions import versions_here
 
-    versions = json.dumps(versions_here(), separators=(",", ":"))
-    # exec: otherwise the shell gets the signals. `python`: nodes have Longhaul's first on the PATH.
-    return f"exec python -m {shlex.join([MODULE, task, versions, *words])}"
+    # What runs on the cluster must not submit itself to one.
+    return {VERSIONS: json.dumps(versions_here()), "LONGHAUL_CLUSTER": ""}
 
 
 def main(arguments: list[str]) -> int:
     """Does a task; the exit status of ``run`` is that of the command."""
-    task, versions, *words = arguments
+    task, *words = arguments
     if task == "answer":
         print(_answer(words).as_line(), flush=True)
         return 0
     try:
-        _check(json.loads(versions), words)
+        _check(json.loads(os.environ[VERSIONS]), words)
     except RequestError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_status
@@ -97,6 +103,7 @@ def _longhaul(words: list[str]) -> int:
     # imported here: after the check, which must not depend on it
     from longhaul.cli.main import main as longhaul
 
+    sys.argv = ["longhaul", *words]  # as the ledger tells who runs the search
     try:
         longhaul(words, prog_name="longhaul")
     except SystemExit as end:

@@ -1,6 +1,7 @@
 """The token that a Ray cluster asks everybody for, found where Ray looks for it."""
 
 import os
+import socket
 import stat
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,6 +57,27 @@ def _read(file: Path, what: str) -> Token:
     if not text:
         raise RequestError(f"{what}, which is empty; expected the cluster's token")
     return Token(text, str(file), exposed)
+
+
+def unreachable(address: str, token: Token | None, error: Exception) -> str:
+    """Why Ray could not join a cluster; it does not say itself whether it was the token.
+
+    Args:
+        address: ``HOST:PORT`` of the head, or ``auto``.
+        token: what was shown.
+        error: what Ray said.
+    """
+    host, _, port = address.rpartition(":")
+    said = " ".join(str(error).split())
+    if not host or not port.isdecimal():
+        return f"no cluster at {address}: {said}"
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except OSError as problem:
+        return f"no cluster at {address}: {problem.strerror or problem}; is its head running?"
+    if "version" in said.lower():
+        return f"the cluster at {address} is another than this machine can join: {said}"
+    return f"{advice(address, token)} (Ray said: {said})"
 
 
 def advice(cluster: str, token: Token | None) -> str:

@@ -12,7 +12,7 @@ from types import FrameType
 from typing import Any, Protocol
 
 from longhaul.cluster.nodes import check_nodes
-from longhaul.cluster.token import Token, advice, find_token
+from longhaul.cluster.token import Token, find_token, unreachable
 from longhaul.environment import capture
 from longhaul.errors import LonghaulError, RequestError
 from longhaul.ledger import Ledger, SearchRecord
@@ -183,6 +183,8 @@ def _show_token() -> Token | None:
     token = find_token()
     if token is not None:
         os.environ.setdefault("RAY_AUTH_MODE", "token")
+    # Of a token that is refused it would tell, line by line, for twenty seconds.
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "error")
     return token
 
 
@@ -196,8 +198,8 @@ def _connect(options: dict[str, Any], token: Token | None, tries: int) -> None:
         ray.shutdown()
         if tries > 1:
             return _connect(options, token, tries - 1)
-        if isinstance(error, ray.exceptions.AuthenticationError):
-            raise RequestError(advice(options["address"], token)) from error
+        if options["address"] != "local":
+            raise RequestError(unreachable(options["address"], token, error)) from error
         raise LonghaulError(f"Ray did not start: {error}") from error
 
 
