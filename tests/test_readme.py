@@ -17,7 +17,7 @@ COMMANDS = [
     for line in block.splitlines()
     if line.startswith("$ longhaul")
 ]
-NEEDS_NO_SEARCH = {"spaces", "cells", "tasks", "check", "data"}
+NEEDS_NO_SEARCH = {"spaces", "cells", "tasks", "check", "data", "doctor"}
 PAGES = [
     page
     for folder in (".", "docs", "infra", "benchmarks", "search_spaces")

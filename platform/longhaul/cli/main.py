@@ -39,6 +39,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "cells": ("longhaul.cli.cells:cells", "List the cells, or show one."),
     "tasks": ("longhaul.cli.tasks:tasks", "List the tasks, or show one."),
     "data": ("longhaul.cli.data:data", "List the data sets that tasks read, or convert one."),
+    "doctor": ("longhaul.cli.doctor:doctor_command", "Try everything that a search needs."),
 }
 
 INTERRUPTED = 130

@@ -22,12 +22,14 @@ _HEAD = re.compile(rb'"format":(\d+),"sequence":(\d+),"fence":(\d+),')
 class EventKind(StrEnum):
     """What an event tells; its `data` holds the names in brackets.
 
-    Of the search: ``opened`` (owner, trials, resumed, and ``objective`` where that is not the
-    validation loss), ``interrupted`` (reason), ``closed`` (reason, and ``state``: completed or
-    failed). Of a trial: ``suggested`` (params, distributions, config,
-    and ``parameters``: how many of them are trained), ``started`` (attempt, from_step, node, pid),
-    ``reported`` (step, value, decision: continue, stop or done), ``stopped`` (step, value),
-    ``diverged`` (step, reason), ``failed`` (reason, attempts), ``finished`` (step, value).
+    Of the search: ``opened`` (owner, trials, resumed, ``spec_file``: SHA-256 of ``spec.yaml``, and
+    ``objective`` where that is not the validation loss), ``interrupted`` (reason), ``closed``
+    (reason, and ``state``: completed or failed).
+
+    Of a trial: ``suggested`` (params, distributions, config, and ``parameters``: how many of them
+    are trained), ``started`` (attempt, from_step, node, pid), ``reported`` (step, value, decision:
+    continue, stop or done), ``stopped`` (step, value), ``diverged`` (step, reason), ``failed``
+    (reason, attempts), ``finished`` (step, value).
     """
 
     OPENED = "opened"

@@ -99,7 +99,7 @@ def run_search(
             with _interrupts(run, view) as take_signals:
                 if run.remaining:
                     view.message("starting Ray ...")
-                    with _ray(place.address):
+                    with connected_to_ray(place.address):
                         take_signals()  # Ray has taken them for itself
                         if place.address is not None:
                             view.message(check_nodes(spec))
@@ -148,7 +148,12 @@ def _threads(spec: SearchSpec) -> int:
 
 
 @contextmanager
-def _ray(address: str | None) -> Iterator[None]:
+def connected_to_ray(address: str | None) -> Iterator[None]:
+    """Ray, as a search uses it: a cluster, or one of this process alone.
+
+    Raises:
+        LonghaulError: it did not start, or refused.
+    """
     # No usage reports to anyone; Tune's own loggers would write each result three more times, its
     # own output would fight with ours.
     os.environ |= {
@@ -287,10 +292,12 @@ def _tuner(spec: SearchSpec, run: SearchRun, fence: int, fleet: Fleet, scratch: 
     # imported here: 3 s
     from ray import tune
 
+    from longhaul.search.lost_actors import survive_losses
     from longhaul.search.scheduler import build_scheduler
     from longhaul.search.searcher import LedgerSearcher, StartedTrials, StopRequested
     from longhaul.search.trainable import Assignment, CellTrial
 
+    survive_losses()
     assignment = Assignment(
         ledger=run.ledger,
         fence=fence,
@@ -299,8 +306,9 @@ def _tuner(spec: SearchSpec, run: SearchRun, fence: int, fleet: Fleet, scratch: 
         threads=_threads(spec),
         device=_device(spec),
         objective=spec.search.objective,
-        hosts=fleet.start(),
+        hosts=fleet.start(spec.search.report_deadline_s),
         turnstile=_take_turns(run, fleet.parallel) if spec.search.order == "number" else None,
+        report_deadline_s=spec.search.report_deadline_s,
     )
     seats = Seats(fleet.hosts, fleet.slots) if fleet.hosts else None
     scheduler = build_scheduler(spec, run)

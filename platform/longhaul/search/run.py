@@ -1,11 +1,13 @@
 """The course of one search: what is tried next, and every decision written down."""
 
+import hashlib
 import math
 import time
 from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from longhaul.errors import RequestError
 from longhaul.ledger import (
     Event,
     EventKind,
@@ -39,6 +41,9 @@ class SearchRun:
         writer: its writer, held by this process.
         trials: how many trials the search has in all; None for as many as it was opened for last,
             so that a search that was extended and interrupted stays extended.
+
+    Raises:
+        RequestError: the specification is not the one that the search was begun with.
     """
 
     def __init__(
@@ -55,6 +60,7 @@ class SearchRun:
             self._fold.apply(event)
             if event.kind is EventKind.OPENED:
                 last = event.data.get("trials", last)
+                self._check_spec(event.data.get("spec_file"))
         self.trials = trials or last
         self._study = Study(spec)
         self._study.rebuild(events)
@@ -109,9 +115,18 @@ class SearchRun:
     def opened(self) -> None:
         """Writes that this run begins, and what the search minimises where that is not the loss."""
         objective = self.spec.search.objective
-        more = {} if objective == LOSS else {"objective": dump(objective)}
+        more: dict[str, Any] = {} if objective == LOSS else {"objective": dump(objective)}
         resumed = bool(self.record.trials)
+        more["spec_file"] = _sha256(self.ledger.spec_text())
         self._append(EventKind.OPENED, None, trials=self.trials, resumed=resumed, **more)
+
+    def _check_spec(self, recorded: str | None) -> None:
+        """Refuses a specification that was cut or changed, and may still be readable."""
+        if recorded not in (None, _sha256(self.ledger.spec_text())):
+            raise RequestError(
+                f"{self.ledger.name}/spec.yaml is not the file with which the search was begun; "
+                "put back what was there, or begin another search under another --name"
+            )
 
     def settle(self) -> None:
         """Ends the trials whose last decision was written down, but not their end."""
@@ -274,6 +289,10 @@ class SearchRun:
 
     def _append(self, kind: EventKind, number: int | None, **data: Any) -> None:
         self._fold.apply(self._writer.append(kind, number, **data))
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def seconds_spent(events: Iterable[Event]) -> float:

@@ -45,7 +45,7 @@ def library() -> ctypes.CDLL | None:
     if os.environ.get(VARIABLE) == "0":
         return None
     try:
-        return ctypes.CDLL(str(_compiled()))
+        return ctypes.CDLL(str(compiled()))
     # Path.home() raises RuntimeError where the user has none
     except (OSError, RuntimeError, subprocess.SubprocessError) as error:
         reason = getattr(error, "stderr", None) or error
@@ -77,7 +77,14 @@ def has_tiles() -> bool:
     return loaded is not None and bool(loaded.longhaul_has_tiles())
 
 
-def _compiled() -> Path:
+def compiled() -> Path:
+    """The file of the compiled scans, compiled now where nobody has yet.
+
+    Raises:
+        OSError: no compiler, or no folder of this user alone.
+        RuntimeError: the user has no home.
+        subprocess.SubprocessError: the compiler failed; its words are in ``stderr``.
+    """
     compiler = _compiler()
     folder = _cache_folder()
     target = folder / f"scans-{_key(compiler)}.so"

@@ -1,0 +1,39 @@
+"""``longhaul doctor --address``: a real cluster, one with another version, and a wrong token."""
+
+import os
+
+import pytest
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(600)]
+
+
+def findings(project, address, **environment):
+    driver = project.run("doctor", "--address", address, "--json", **environment)
+    told = driver.json()
+    assert driver.popen.returncode == (0 if told["ok"] else 1), driver.stderr
+    return [one for one in told["findings"] if one["part"] in ("cluster", "clock")]
+
+
+def test_a_cluster_that_is_well_and_one_whose_token_is_another(new_project):
+    project = new_project()
+    address = project.start_cluster(1)
+    found = findings(project, address)
+    assert {one["level"] for one in found} == {"ok"}, found
+    assert any("nodes write to the storage" in one["message"] for one in found)
+    assert not project.storage.exists()
+    refused = findings(project, address, RAY_AUTH_TOKEN="0" * 64)
+    assert [one["level"] for one in refused if one["part"] == "cluster"] == ["problem"]
+    assert "RAY_AUTH_TOKEN_PATH" in refused[-1]["fix"]
+
+
+def test_nodes_with_another_version(new_project):
+    project = new_project()
+    other = project.plugins / "longhaul-9.9.dist-info"
+    other.mkdir()
+    (other / "METADATA").write_text("Metadata-Version: 2.1\nName: longhaul\nVersion: 9.9\n")
+    address = project.start_cluster(1)
+    ours = os.environ.get("PYTHONPATH", "")  # without the folder of the plug-ins
+    found = findings(project, address, PYTHONPATH=ours)
+    (one,) = [one for one in found if one["level"] == "problem"]
+    assert "longhaul 9.9 (here: " in one["message"]
+    assert "wheel" in one["fix"]
