@@ -184,23 +184,40 @@ start_ray() {
     MLFLOW_TRACKING_PASSWORD="$(text secrets/mlflow_admin_password)"
     export MLFLOW_TRACKING_URI MLFLOW_TRACKING_USERNAME=admin MLFLOW_TRACKING_PASSWORD
   fi
-  # Ray gives a node half a minute to start, which a busy machine may not have.
-  export RAY_raylet_start_wait_time_s=180
+  export RAY_raylet_start_wait_time_s=60
   # Nodes that share a folder remove each other's working directories.
   # Small object stores: trials pass numbers, and several nodes share this machine's memory.
   local small=(--object-store-memory 100000000 --num-gpus 0)
   export RAY_METRICS_PORT
   RAY_METRICS_PORT="$(free_port)"
-  launch head "$root/infra/ray/start.sh" head --temp-dir "$folder/ray" \
-    --dashboard-port "$(text ports/dashboard)" --ray-client-server-port "$(free_port)" "${small[@]}"
-  await head 180 answers "$(text ports/dashboard)"
+  start_node head 1 head --temp-dir "$folder/ray" --dashboard-port "$(text ports/dashboard)" \
+    --ray-client-server-port "$(free_port)" "${small[@]}"
   for number in $(seq "$workers"); do
     RAY_METRICS_PORT="$(free_port)"
     RAY_NODE_IP="127.0.0.$((number + 1))" RAY_CPUS="$cpus" \
-      launch "worker-$number" "$root/infra/ray/start.sh" worker --temp-dir "$folder/w$number" \
-      "${small[@]}"
-    await "worker-$number" 180 joined $((number + 1))
+      start_node "worker-$number" $((number + 1)) worker --temp-dir "$folder/w$number" "${small[@]}"
   done
+}
+
+# start_node NAME COUNT ROLE OPTIONS...: until so many nodes live. Ray gives the parts of a node some
+# seconds to find each other, which a busy machine may not have: then once more.
+start_node() {
+  local name="$1" count="$2" try
+  shift 2
+  for try in 1 2 3; do
+    launch "$name" "$root/infra/ray/start.sh" "$@"
+    for _ in $(seq 60); do
+      if joined "$count" 2> /dev/null; then
+        return
+      fi
+      is_alive "$name" || break
+      sleep 1
+    done
+    stop "$name"
+    echo "$name did not start in try $try"
+  done
+  tail -n 20 "$folder/logs/$name.log" >&2
+  fail "$name did not start; its log is $folder/logs/$name.log"
 }
 
 # Whether so many nodes live.
@@ -263,12 +280,12 @@ status() {
 # stop NAME: in order, and after a while at once; then whatever is left of its session.
 stop() {
   local pid left=60
-  is_alive "$1" || { rm -f "$folder/pids/$1"; return; }
   read -r pid _ < "$folder/pids/$1"
-  kill -TERM "$pid" 2> /dev/null || true
-  while is_alive "$1" && [ $((left -= 1)) -gt 0 ]; do sleep 0.5; done
-  kill -KILL "$pid" 2> /dev/null || true
-  # The session's number is that of its first process.
+  if is_alive "$1"; then
+    kill -TERM "$pid"
+    while is_alive "$1" && [ $((left -= 1)) -gt 0 ]; do sleep 0.5; done
+  fi
+  # What it leaves is of its session, whose number is that of its first process.
   ps -o pid= -s "$pid" | xargs -r kill -KILL 2> /dev/null || true
   rm -f "$folder/pids/$1"
   echo "stopped $1"
