@@ -15,8 +15,10 @@ from pathlib import Path
 
 import pytest
 
+from longhaul.cluster.token import find_token, refuse_exposed
 from longhaul.errors import RequestError
-from longhaul.search.ray_access import check_cluster_token, check_token_file, private_ray
+from longhaul.search.driver import connected_to_ray
+from longhaul.search.ray_access import private_ray
 
 START = Path(__file__).parents[2] / "infra/ray/start.sh"
 TOKEN_VARIABLES = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
@@ -45,21 +47,18 @@ def test_a_token_file_that_others_can_use_is_refused_with_the_fix(mode, tmp_path
     file.write_text(secrets.token_hex(32), encoding="utf-8")
     file.chmod(mode)
     fix = f"chmod 600 {file}"
-    with pytest.raises(RequestError, match=fix):
-        check_token_file(file)
-    monkeypatch.setenv("RAY_AUTH_MODE", "token")
     monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(file))
-    with pytest.raises(RequestError, match=fix):
-        check_cluster_token()
+    with pytest.raises(RequestError, match=fix), connected_to_ray("127.0.0.1:1"):
+        raise AssertionError("the cluster would have been joined")
     with pytest.raises(RequestError, match=fix), private_ray():
         raise AssertionError("Ray would have been started")
     # The place where Ray looks without being told.
     monkeypatch.delenv("RAY_AUTH_TOKEN_PATH")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    with pytest.raises(RequestError, match=fix):
-        check_cluster_token()
+    with pytest.raises(RequestError, match=fix), connected_to_ray("127.0.0.1:1"):
+        raise AssertionError("the cluster would have been joined")
     file.chmod(0o600)
-    check_cluster_token()
+    refuse_exposed(find_token())
 
     file.chmod(mode)
     words = {"RAY_AUTH_TOKEN_PATH": str(file), "PATH": os.environ["PATH"]}

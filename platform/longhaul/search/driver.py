@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any, Protocol
 
+from longhaul.cluster.nodes import check_nodes
+from longhaul.cluster.token import Token, find_token, refuse_exposed, unreachable
 from longhaul.environment import capture
-from longhaul.errors import LonghaulError
+from longhaul.errors import LonghaulError, RequestError
 from longhaul.ledger import Ledger, SearchRecord
 from longhaul.redaction import redact
 from longhaul.search.fleet import Fleet, plan
-from longhaul.search.ray_access import check_cluster_token, keep_credentials_from_tune, private_ray
+from longhaul.search.ray_access import keep_credentials_from_tune, private_ray
 from longhaul.search.run import INTERRUPTED, SearchRun
 from longhaul.search.seats import Seats
 from longhaul.spec.search_spec import SearchSpec
@@ -101,6 +103,8 @@ def run_search(
                     view.message("starting Ray ...")
                     with connected_to_ray(place.address):
                         take_signals()  # Ray has taken them for itself
+                        if place.address is not None:
+                            view.message(check_nodes(spec))
                         parallel = overrides.get("parallel") or spec.search.parallel
                         fleet = plan(spec, parallel, run.remaining, _threads(spec), _device(spec))
                         if run.stop_reason is None:
@@ -162,26 +166,36 @@ def connected_to_ray(address: str | None) -> Iterator[None]:
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",
     }
     options: dict[str, Any] = {"address": address}
+    token = None if address is None else _show_token()
     with ExitStack() as stack:
         if address is None:
             # "local" never attaches to a cluster that another user of this machine has started.
             cpus = int(local_resources()["CPU"])
             options = {"address": "local", "num_cpus": cpus, "include_dashboard": False}
             stack.enter_context(private_ray())
-        else:
-            check_cluster_token()
         # imported here: 3 s, and it reads where to listen
         import ray
 
         stack.callback(ray.shutdown)
         options |= {"logging_level": "ERROR", "log_to_driver": False}
-        _connect(options, tries=1 if address else 2)
+        _connect(options, token, tries=1 if address else 2)
         # What concerns the user is said by the view and the outcome, once. `ray.init` sets this.
         logging.getLogger("ray").setLevel(logging.CRITICAL)
         yield
 
 
-def _connect(options: dict[str, Any], tries: int) -> None:
+def _show_token() -> Token | None:
+    """Has Ray show this user's token to a cluster, which it does unasked for none that is named."""
+    token = find_token()
+    if token is not None:
+        refuse_exposed(token)
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+    # Of a token that is refused it would tell, line by line, for twenty seconds.
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "error")
+    return token
+
+
+def _connect(options: dict[str, Any], token: Token | None, tries: int) -> None:
     # imported here: Ray is being imported by the caller
     import ray
 
@@ -190,7 +204,9 @@ def _connect(options: dict[str, Any], tries: int) -> None:
     except Exception as error:  # Ray raises all kinds, plain `Exception` where it took over 30 s
         ray.shutdown()
         if tries > 1:
-            return _connect(options, tries - 1)
+            return _connect(options, token, tries - 1)
+        if options["address"] != "local":
+            raise RequestError(unreachable(options["address"], token, error)) from error
         raise LonghaulError(f"Ray did not start: {redact(str(error))}") from error
 
 

@@ -3,14 +3,12 @@
 import contextlib
 import os
 import secrets
-import stat
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from longhaul.errors import RequestError
+from longhaul.cluster.token import find_token, refuse_exposed
 
-MODE = "RAY_AUTH_MODE"
 TOKEN, TOKEN_PATH = "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"
 LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 """Makes Ray, whatever the system, give its node the address 127.0.0.1 and listen there alone.
@@ -33,9 +31,11 @@ def private_ray() -> Iterator[None]:
     """
     with contextlib.ExitStack() as stack:
         stack.enter_context(_environment(LOOPBACK))
-        if os.environ.get(TOKEN_PATH) and not os.environ.get(TOKEN):
-            check_token_file(Path(os.environ[TOKEN_PATH]))
-        elif not os.environ.get(TOKEN):
+        if os.environ.get(TOKEN) or os.environ.get(TOKEN_PATH):
+            token = find_token()
+            if token is not None:
+                refuse_exposed(token)
+        else:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="longhaul-ray-")))
             stack.callback(_forget_token)
             stack.enter_context(_environment({TOKEN_PATH: str(_new_token(folder))}))
@@ -55,34 +55,6 @@ def keep_credentials_from_tune() -> None:
 
     handed = class_cache.ENV_VARS_TO_PROPAGATE
     class_cache.ENV_VARS_TO_PROPAGATE = {name for name in handed if not name.startswith("AWS_")}
-
-
-def check_cluster_token() -> None:
-    """Refuses to join a cluster with a token that others can read.
-
-    Raises:
-        RequestError: naming the file and how to mend it.
-    """
-    if os.environ.get(MODE, "").lower() != "token" or os.environ.get(TOKEN):
-        return
-    check_token_file(Path(os.environ.get(TOKEN_PATH) or Path.home() / ".ray" / "auth_token"))
-
-
-def check_token_file(file: Path) -> None:
-    """Refuses a token file that the group or others may read; one that is missing is Ray's to tell.
-
-    Raises:
-        RequestError: naming the file and how to mend it.
-    """
-    try:
-        mode = stat.S_IMODE(file.stat().st_mode)
-    except OSError:
-        return
-    if mode & 0o077:
-        raise RequestError(
-            f"Ray's token file {file} can be read by others (mode {mode:o}), who could then run "
-            f"programs on the cluster as its user: chmod 600 {file}"
-        )
 
 
 def _new_token(folder: Path) -> Path:
