@@ -14,6 +14,7 @@ from longhaul.errors import LonghaulError
 COMMANDS: dict[str, tuple[str, str]] = {
     "search": ("longhaul.cli.search:search_command", "Run a search."),
     "resume": ("longhaul.cli.resume:resume_command", "Go on with a search, or extend it."),
+    "set": ("longhaul.cli.set:set_command", "Change the limits of a search while it runs."),
     "list": ("longhaul.cli.list:list_command", "List the searches in a storage."),
     "status": ("longhaul.cli.status:status_command", "Show where a search stands."),
     "best": ("longhaul.cli.best:best_command", "Show the best trial and how to train it again."),

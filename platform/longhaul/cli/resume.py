@@ -47,5 +47,6 @@ def resume_command(
     ledger = Ledger.open(storage, name)
     if address is None:  # a cluster's nodes have data of their own
         prepare_data(SearchSpec.from_text(ledger.spec_text(), f"{name}/spec.yaml", name=name))
-    overrides = {"trials": trials, "parallel": parallel}
+    asked = {"trials": trials, "parallel": parallel}
+    overrides = {key: value for key, value in asked.items() if value is not None}
     run_and_report(ledger, Place(storage, tracking_uri, address), overrides, as_json)

@@ -64,5 +64,6 @@ def search_command(
     if address is None:  # a cluster's nodes have data of their own
         prepare_data(spec)
     ledger = open_or_create(spec, storage, address)
-    overrides = {"trials": spec.search.trials, "parallel": spec.search.parallel}
+    asked = {"trials": trials, "parallel": parallel}
+    overrides = {key: value for key, value in asked.items() if value is not None}
     run_and_report(ledger, place, overrides, as_json, spec)

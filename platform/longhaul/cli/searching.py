@@ -69,8 +69,10 @@ def _outcome(run: "SearchRun") -> "Outcome":
 
     task = parse_component(TASKS, run.spec.tree["task"])
     baseline = TASKS.get(task.name)(task).baseline
-    state, reason = "complete", run.stop_reason
-    if reason is not None:
+    _, budget = run.ending
+    state, reason = "complete", None if budget is None else budget.reason
+    if run.stop_reason is not None:
+        reason = run.stop_reason
         state = "interrupted" if reason == INTERRUPTED else "failed"
     elif run.record.best() is None:
         state, reason = "failed", "no trial ran all its steps with a finite loss"

@@ -42,8 +42,7 @@ def run_suite(suite: "Suite", place: "Place", parallel: int | None, as_json: boo
     for number, spec in enumerate(specs, start=1):
         say(f"search {number} of {len(specs)}: {spec.name}")
         ledger = open_or_create(spec, place.storage, place.address)
-        at_once = parallel or spec.search.parallel
-        limits = {"trials": spec.search.trials, "parallel": at_once}
+        limits = {} if parallel is None else {"parallel": parallel}
         results.append(run_shown(ledger, place, limits, spec))
         if results[-1].state == "interrupted":
             break

@@ -17,6 +17,7 @@ from longhaul.ledger import Ledger, SearchRecord
 from longhaul.search.fleet import Fleet, plan
 from longhaul.search.run import INTERRUPTED, SearchRun
 from longhaul.search.seats import Seats
+from longhaul.spec.search_settings import CHANGEABLE
 from longhaul.spec.search_spec import SearchSpec
 from longhaul.tracking import Lag, TrackingProcess
 
@@ -65,9 +66,9 @@ def run_search(
         ledger: of a search that is new, unfinished or to be extended.
         place: where to compute and track.
         view: shows progress.
-        overrides: ``trials`` and ``parallel`` where they are to differ from the specification's.
+        overrides: settings of the search that are asked for now, whatever held before.
         wanted: a specification with the same hash as the ledger's, from which everything else that
-            may change is taken: resources, retries, the tolerance of failures.
+            may change is taken: resources, retries, and limits that differ from the ledger's.
 
     Returns:
         The run; its ``stop_reason`` is None when all trials are through, ``interrupted``, or says
@@ -77,11 +78,13 @@ def run_search(
         RequestError: the resources do not exist, or another process owns the search.
         LonghaulError: the search broke off.
     """
-    spec = wanted or SearchSpec.from_text(
+    recorded = SearchSpec.from_text(
         ledger.spec_text(), f"{ledger.name}/spec.yaml", name=ledger.name
     )
+    spec = wanted or recorded
+    changes = changed_limits(recorded, spec) | overrides
     with ledger.acquire() as writer:
-        run = SearchRun(spec, ledger, writer, overrides.get("trials"))
+        run = SearchRun(spec, ledger, writer, changes)
         if run.remaining == 0:
             return run
         run.opened()
@@ -99,8 +102,9 @@ def run_search(
                     view.message("starting Ray ...")
                     with connected_to_ray(place.address):
                         take_signals()  # Ray has taken them for itself
-                        parallel = overrides.get("parallel") or spec.search.parallel
-                        fleet = plan(spec, parallel, run.remaining, _threads(spec), _device(spec))
+                        parallel, left = run.search.parallel, run.remaining
+                        fleet = plan(spec, parallel, left, _threads(spec), _device(spec))
+                        run.room, run.room_is_all = fleet.room, fleet.hosts > 0
                         if run.stop_reason is None:
                             _tune(lambda at: _tuner(spec, run, writer.fence, fleet, at), tick)
             run.close()
@@ -110,6 +114,14 @@ def run_search(
             if not lag.delivered:
                 view.warn(_behind(lag, ledger.name))
         return run
+
+
+def changed_limits(recorded: SearchSpec, wanted: SearchSpec) -> dict[str, Any]:
+    """The limits that somebody has changed in the file since the search began."""
+    pairs = {
+        name: (getattr(recorded.search, name), getattr(wanted.search, name)) for name in CHANGEABLE
+    }
+    return {name: new for name, (old, new) in pairs.items() if new != old}
 
 
 def _behind(lag: Lag, name: str) -> str:

@@ -20,7 +20,8 @@ class Fleet:
     """What is to be started for a search.
 
     Attributes:
-        parallel: trials that run at once.
+        parallel: trials that run at once, as long as nobody changes that.
+        room: trials that find a place at once.
         hosts: processes in whose packs they train; 0: each trains in its own.
         slots: trials that each host takes.
         cpus, gpus: what a host occupies, or a trial where there is none.
@@ -28,6 +29,7 @@ class Fleet:
     """
 
     parallel: int
+    room: int
     hosts: int
     slots: int
     cpus: float
@@ -86,11 +88,11 @@ def plan(
         _check_window(spec, parallel, remaining, places * slots)
     wanted = max(1, min(parallel or places * slots, remaining))
     if slots == 1:
-        return Fleet(wanted, 0, 1, asked.cpus, asked.gpus, threads, device)
+        return Fleet(wanted, places, 0, 1, asked.cpus, asked.gpus, threads, device)
     hosts = min(places, -(-wanted // slots))
     room = max(1, int(available.get("memory", 0) // LIGHT_BYTES))
-    parallel = min(wanted, hosts * slots, room)
-    return Fleet(parallel, hosts, slots, asked.cpus, asked.gpus, threads, device)
+    room = min(hosts * slots, room)
+    return Fleet(min(wanted, room), room, hosts, slots, asked.cpus, asked.gpus, threads, device)
 
 
 def check_resources(spec: SearchSpec, available: Mapping[str, float]) -> None:
