@@ -5,6 +5,7 @@ import click
 from longhaul.cli.options import (
     address_option,
     json_option,
+    log_format_option,
     name_argument,
     storage_option,
     tracking_option,
@@ -20,6 +21,7 @@ from longhaul.cli.options import (
 @storage_option
 @tracking_option
 @address_option
+@log_format_option
 @json_option
 def resume_command(
     name: str,
@@ -28,6 +30,7 @@ def resume_command(
     storage: str,
     tracking_uri: str,
     address: str | None,
+    log_format: str,
     as_json: bool,
 ) -> None:
     """Go on with search NAME from its ledger, or extend it.
@@ -49,4 +52,6 @@ def resume_command(
         prepare_data(SearchSpec.from_text(ledger.spec_text(), f"{name}/spec.yaml", name=name))
     asked = {"trials": trials, "parallel": parallel}
     overrides = {key: value for key, value in asked.items() if value is not None}
-    run_and_report(ledger, Place(storage, tracking_uri, address), overrides, as_json)
+    run_and_report(
+        ledger, Place(storage, tracking_uri, address), overrides, as_json, log_format=log_format
+    )

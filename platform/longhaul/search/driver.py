@@ -14,7 +14,9 @@ from typing import Any, Protocol
 from longhaul.environment import capture
 from longhaul.errors import LonghaulError
 from longhaul.ledger import Ledger, SearchRecord
-from longhaul.search.fleet import Fleet, plan
+from longhaul.search.fleet import Fleet, local_resources, plan
+from longhaul.search.forecast import local_forecast
+from longhaul.search.metrics import Watch
 from longhaul.search.run import INTERRUPTED, SearchRun
 from longhaul.search.seats import Seats
 from longhaul.spec.search_settings import CHANGEABLE
@@ -45,6 +47,9 @@ class View(Protocol):
 
     def message(self, text: str) -> None:
         """What is going on."""
+
+    def note(self, text: str) -> None:
+        """What the user may want to read again."""
 
     def warn(self, text: str) -> None:
         """What the user should see and keep."""
@@ -87,13 +92,13 @@ def run_search(
         run = SearchRun(spec, ledger, writer, changes)
         if run.remaining == 0:
             return run
+        for line in local_forecast(
+            spec, place.storage, place.address, run.search, run.record.steps_trained
+        ).lines():
+            view.note(line)
         run.opened()
         tracking = TrackingProcess(place.storage, ledger.name, place.tracking_uri)
         tracking.start()
-
-        def tick() -> None:
-            view.show(run.record, run.trials)
-            tracking.keep_alive()
 
         try:
             run.settle()
@@ -102,11 +107,7 @@ def run_search(
                     view.message("starting Ray ...")
                     with connected_to_ray(place.address):
                         take_signals()  # Ray has taken them for itself
-                        parallel, left = run.search.parallel, run.remaining
-                        fleet = plan(spec, parallel, left, _threads(spec), _device(spec))
-                        run.room, run.room_is_all = fleet.room, fleet.hosts > 0
-                        if run.stop_reason is None:
-                            _tune(lambda at: _tuner(spec, run, writer.fence, fleet, at), tick)
+                        _train(run, writer.fence, view, tracking)
             run.close()
         finally:
             view.message("writing the rest to MLflow ...")
@@ -114,6 +115,22 @@ def run_search(
             if not lag.delivered:
                 view.warn(_behind(lag, ledger.name))
         return run
+
+
+def _train(run: SearchRun, fence: int, view: View, tracking: TrackingProcess) -> None:
+    """Hands out trials until there are no more; Ray is running."""
+    spec = run.spec
+    fleet = plan(spec, run.search.parallel, run.remaining, _threads(spec), _device(spec))
+    run.room, run.room_is_all = fleet.room, fleet.hosts > 0
+    watch = Watch(run)
+
+    def tick() -> None:
+        view.show(run.record, run.trials)
+        tracking.keep_alive()
+        watch.look()
+
+    if run.stop_reason is None:
+        _tune(lambda at: _tuner(spec, run, fence, fleet, at), tick)
 
 
 def changed_limits(recorded: SearchSpec, wanted: SearchSpec) -> dict[str, Any]:
@@ -132,14 +149,6 @@ def _behind(lag: Lag, name: str) -> str:
         f"MLflow does not have everything yet{refused}{reason}; the ledger has. "
         f"Deliver the rest with: longhaul sync {name}"
     )
-
-
-def local_resources() -> dict[str, float]:
-    """CPUs that this process may use, and GPUs."""
-    # imported here: 2 s
-    import torch
-
-    return {"CPU": len(os.sched_getaffinity(0)), "GPU": torch.cuda.device_count()}
 
 
 def search_environment(spec: SearchSpec) -> dict[str, Any]:

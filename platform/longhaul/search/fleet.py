@@ -1,5 +1,6 @@
 """How many trials run at once, and the processes in which they train."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -82,7 +83,7 @@ def plan(
 
     available = ray.cluster_resources()
     check_resources(spec, available)
-    asked, places = spec.resources, _places(spec, available)
+    asked, places = spec.resources, places_for(spec, available)
     slots = _slots(spec, min(parallel or remaining, remaining))
     if spec.search.order == "number":
         _check_window(spec, parallel, remaining, places * slots)
@@ -126,7 +127,15 @@ def _check_window(spec: SearchSpec, parallel: int | None, remaining: int, room: 
         )
 
 
-def _places(spec: SearchSpec, available: Mapping[str, float]) -> int:
+def local_resources() -> dict[str, float]:
+    """CPUs that this process may use, and GPUs."""
+    # imported here: 2 s
+    import torch
+
+    return {"CPU": len(os.sched_getaffinity(0)), "GPU": torch.cuda.device_count()}
+
+
+def places_for(spec: SearchSpec, available: Mapping[str, float]) -> int:
     """How many hosts, or trials by themselves, find room at once."""
     asked = (("CPU", spec.resources.cpus), ("GPU", spec.resources.gpus))
     return max(1, min(int(available.get(k, 0) / amount) for k, amount in asked if amount > 0))

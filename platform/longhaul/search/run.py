@@ -16,6 +16,7 @@ from longhaul.ledger import (
     TrialRecord,
     TrialState,
 )
+from longhaul.search.log import log_event
 from longhaul.search.order import ArrivalOrder
 from longhaul.search.requests import applied, limits_of, read_requests
 from longhaul.search.spending import Budget, Spending, budgets
@@ -82,6 +83,8 @@ class SearchRun:
         )
         self._next = max(self.record.trials, default=-1) + 1
         self._looked = 0.0
+        self._wrote = time.monotonic()
+        self._slowest_write = 0.0
         self._turned: tuple[bool, bool] | None = None
         self.stop_reason: str | None = None
         self.exhausted = False
@@ -108,7 +111,6 @@ class SearchRun:
     @property
     def budgets(self) -> list[Budget]:
         """The limits of the search, and how much of each is used by now."""
-        self._spending.advance()
         return budgets(
             self.search,
             self._spending,
@@ -126,6 +128,16 @@ class SearchRun:
     def live(self) -> int:
         """How many trials are handed out and not over."""
         return len(self._by_tune_id)
+
+    @property
+    def silent_s(self) -> float:
+        """Seconds since the last event."""
+        return time.monotonic() - self._wrote
+
+    def take_slowest_write(self) -> float:
+        """Seconds that the slowest event took to be written since this was asked last."""
+        slowest, self._slowest_write = self._slowest_write, 0.0
+        return slowest
 
     @property
     def at_once(self) -> int | None:
@@ -354,9 +366,13 @@ class SearchRun:
         return ("complete", None) if budget is None else (budget.reason, budget)
 
     def _append(self, kind: EventKind, number: int | None, **data: Any) -> None:
+        began = time.monotonic()
         event = self._writer.append(kind, number, **data)
+        self._wrote = time.monotonic()
+        self._slowest_write = max(self._slowest_write, self._wrote - began)
         self._fold.apply(event)
         self._spending.apply(event, live=True)
+        log_event(event)
 
 
 def _parameters(config: dict[str, Any]) -> int | None:

@@ -75,17 +75,23 @@ class Spending:
         elif event.kind in ENDED_BY:
             self._running.discard(event.trial)
 
-    def advance(self) -> None:
-        """Counts the time since the last event of a running search."""
-        if self._last is not None:
-            self._advance(time.monotonic())
+    def now(self) -> tuple[float, float]:
+        """Seconds and GPU hours by now, the time since the last event of a running search too.
+
+        Changes nothing, so that any thread may ask.
+        """
+        passed = 0.0 if self._last is None else max(0.0, time.monotonic() - self._last)
+        return self.seconds + passed, self.gpu_hours + self._held * passed / 3600
+
+    @property
+    def _held(self) -> float:
+        return self._gpus * (len(self._hosts) or len(self._running))
 
     def _advance(self, now: float) -> None:
         if self._last is not None:
             passed = max(0.0, now - self._last)
-            held = self._gpus * (len(self._hosts) or len(self._running))
             self.seconds += passed
-            self.gpu_hours += held * passed / 3600
+            self.gpu_hours += self._held * passed / 3600
         self._last = now
 
 
@@ -113,7 +119,8 @@ def budgets(
         Budget("trials", search.trials, trials, ends=False),
         Budget("max_failed_trials", search.max_failed_trials, failed, ends=False),
     ]
-    used = {"steps": steps, "seconds": spending.seconds, "gpu_hours": spending.gpu_hours}
+    seconds, gpu_hours = spending.now()
+    used = {"steps": steps, "seconds": seconds, "gpu_hours": gpu_hours}
     for name, amount in used.items():
         limit = getattr(search, name)
         if limit is not None:
