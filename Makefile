@@ -10,9 +10,9 @@ PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c $(CON
 # Those that measure; what they share, or start, or what needs a CUDA device, is left out.
 BENCHMARKS := $(filter-out \
   $(patsubst %,benchmarks/%.py,gpu machine plain_loop plain_search driver_costs process_times \
-  overhead_variants turns),$(wildcard benchmarks/*.py))
+  overhead_variants turns faults fault_rows plain_faults plain_breakable),$(wildcard benchmarks/*.py))
 
-.PHONY: help search test test-slow test-gpu test-browser check infra docs bench clean
+.PHONY: help search test test-slow test-gpu test-browser faults check infra docs bench clean
 
 help: ## show these lines
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
@@ -42,6 +42,9 @@ test-gpu: .venv/installed-dev ## the tests that need a CUDA device
 
 test-browser: .venv/installed-dev ## the tests that need Chromium
 	@$(BIN)/pytest -m browser $(ARGS)
+
+faults: .venv/installed-dev ## break everything there is a test for; rewrites benchmarks/results/faults.md
+	@$(BIN)/python benchmarks/faults.py $(ARGS)
 
 check: .venv/installed-dev ## ruff, mypy and pyright
 	@$(BIN)/ruff check

@@ -260,7 +260,7 @@ def mlflow_content(tracking_uri: str) -> dict[str, Any]:
     client = MlflowClient(tracking_uri=tracking_uri)
     experiments = [one.experiment_id for one in client.search_experiments()]
     content: dict[str, Any] = {}
-    for run in client.search_runs(experiments, max_results=1000):
+    for run in client.search_runs(experiments, max_results=50_000):
         assert run.info.run_name not in content, f"two runs called {run.info.run_name}"
         metrics = {
             key: [(m.step, m.timestamp, m.value) for m in _history(client, run.info.run_id, key)]

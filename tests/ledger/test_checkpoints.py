@@ -62,6 +62,10 @@ DAMAGES = [cut, flip, empty, Path.unlink]
 
 @pytest.mark.parametrize("damage", DAMAGES)
 @pytest.mark.parametrize("name", ["weights.safetensors", "state/slots.json", "manifest.json"])
+@pytest.mark.fault(
+    "torn-checkpoint",
+    "files of the newest checkpoint cut, changed, emptied, deleted",
+)
 def test_a_damaged_one_is_passed_over(trial, ledger, damage, name, caplog):
     trial.save_checkpoint(50, files(50))
     trial.save_checkpoint(100, files(100))
@@ -78,6 +82,7 @@ def test_a_damaged_one_is_passed_over(trial, ledger, damage, name, caplog):
     assert len(os.listdir(folder(ledger))) == 2
 
 
+@pytest.mark.fault("torn-checkpoint", "each byte of a manifest changed")
 def test_any_changed_byte_of_a_manifest_is_noticed_or_harmless(trial, ledger):
     trial.save_checkpoint(50, files(50))
     trial.save_checkpoint(100, files(100))
@@ -101,6 +106,7 @@ def test_a_manifest_cannot_point_out_of_its_folder(trial, ledger):
     assert trial.load_checkpoint() == (50, files(50))
 
 
+@pytest.mark.fault("torn-checkpoint", "all checkpoints damaged")
 def test_when_all_are_damaged_there_is_none(trial, ledger):
     for step in (50, 100):
         trial.save_checkpoint(step, files(step))
@@ -108,6 +114,7 @@ def test_when_all_are_damaged_there_is_none(trial, ledger):
     assert trial.load_checkpoint() is None
 
 
+@pytest.mark.fault("torn-checkpoint", "death at each operation of saving one")
 def test_a_death_while_saving_keeps_a_good_one(new_ledger, open_failing, crash):
     for fail_at in range(1000):
         ledger = new_ledger()
@@ -147,6 +154,7 @@ def test_names_are_checked(trial):
     assert trial.checkpoint_steps() == []
 
 
+@pytest.mark.fault("disk", "the disk fills up while a checkpoint is saved")
 def test_a_full_disk_keeps_the_earlier_ones(tiny_disk, fill, temporaries):
     ledger = Ledger.create(tiny_disk / "runs", "s", "task: x\n", {})
     trial = ledger.trial(3)

@@ -56,16 +56,19 @@ def check_many_lives(ledger, rounds, seed, temporaries):
     assert not temporaries(ledger.storage.uri)
 
 
+@pytest.mark.fault("driver", "SIGKILL of a process that writes events as fast as it can")
 def test_what_a_killed_writer_acknowledged_is_there(ledger, temporaries):
     check_many_lives(ledger, 5, 1, temporaries)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
+@pytest.mark.fault("driver", "the same over many lives")
 def test_what_a_killed_writer_acknowledged_is_there_over_many_lives(ledger, temporaries, seed):
     check_many_lives(ledger, 20, seed, temporaries)
 
 
 @pytest.mark.slow
+@pytest.mark.fault("driver", "the same on a disk")
 def test_what_a_killed_writer_acknowledged_is_on_a_disk_too(tmp_path, temporaries):
     check_many_lives(Ledger.create(tmp_path, "s", "task: x\n", {}), 20, 7, temporaries)

@@ -40,6 +40,7 @@ def test_a_name_is_given_once(memory_path):
     assert Ledger.open(memory_path, "one").environment() == {}
 
 
+@pytest.mark.fault("twice", "many processes create one search at once")
 def test_of_many_that_create_the_same_search_one_succeeds(memory_path):
     outcomes = []
     ready = threading.Barrier(6)
@@ -93,6 +94,7 @@ def test_a_search_that_is_a_link_out_of_the_storage_is_refused(memory_path):
         Ledger.open(memory_path / "runs", "one")
 
 
+@pytest.mark.fault("torn-spec", "death at each operation of creating a search")
 def test_a_creation_that_was_cut_short_can_be_repeated(memory_path, failing_storage, crash):
     from longhaul.ledger import LocalStorage
 
@@ -137,6 +139,7 @@ def test_everything_about_a_trial_comes_back(ledger):
 
 
 @pytest.mark.parametrize("name", ["config.yaml", "result.json", "environment.json"])
+@pytest.mark.fault("torn-spec", "damaged records of a trial")
 def test_a_damaged_file_is_named(ledger, name):
     trial = ledger.trial(1)
     ledger.storage.write(f"trials/00001/{name}", b"\xff{[")
@@ -154,6 +157,7 @@ def test_a_ledger_can_be_sent_to_another_process(ledger):
         assert ledger.trial(1).error() == "x"
 
 
+@pytest.mark.fault("disk", "the disk fills up while events are written")
 def test_a_full_disk_costs_no_event(tiny_disk, fill, temporaries):
     ledger = Ledger.create(tiny_disk / "runs", "s", SPEC, {})
     with ledger.acquire(heartbeat_s=0.02) as writer:
@@ -178,6 +182,7 @@ def test_a_full_disk_costs_no_event(tiny_disk, fill, temporaries):
     assert not temporaries(tiny_disk)
 
 
+@pytest.mark.fault("disk", "the disk fills up in the course of events")
 def test_a_disk_that_fills_up_in_the_course_of_events(tiny_disk):
     """Merging needs space too; it is put off until there is some."""
     ledger = Ledger.create(tiny_disk / "runs", "s", SPEC, {})

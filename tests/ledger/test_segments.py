@@ -87,6 +87,7 @@ def interrupted(ledger, open_failing, crash, fail_at, count):
     return acknowledged, False
 
 
+@pytest.mark.fault("driver", "death of the driver at each operation of its storage")
 def test_a_death_at_any_point_loses_and_repeats_nothing(small, new_ledger, open_failing, crash):
     count = 18
     for fail_at in range(10_000):
@@ -169,6 +170,7 @@ def test_a_merged_segment_in_trouble_is_not_merged_further(small, ledger, troubl
     assert numbers(ledger) == list(range(lost, 40))
 
 
+@pytest.mark.fault("torn-events", "the last segment cut at every byte")
 def test_a_cut_at_every_byte_of_the_last_segment(ledger, caplog):
     fill(ledger, 3)  # closing merges them into one
     with ledger.acquire(heartbeat_s=1000) as writer:
@@ -185,6 +187,7 @@ def test_a_cut_at_every_byte_of_the_last_segment(ledger, caplog):
         assert numbers(ledger) == [0, 1, 2, 3]
 
 
+@pytest.mark.fault("torn-events", "a merged segment cut at every byte")
 def test_a_cut_at_every_byte_of_a_merged_segment(ledger, caplog):
     fill(ledger, 4)
     [segment] = list_segments(ledger.storage)
@@ -198,6 +201,7 @@ def test_a_cut_at_every_byte_of_a_merged_segment(ledger, caplog):
         assert (file.name in caplog.text) == (cut < ends[-1])
 
 
+@pytest.mark.fault("torn-events", "a torn last segment under a new driver")
 def test_the_next_owner_goes_on_after_a_torn_last_segment(ledger, caplog):
     with ledger.acquire(heartbeat_s=1000) as writer:
         for number in range(3):
@@ -214,6 +218,7 @@ def test_the_next_owner_goes_on_after_a_torn_last_segment(ledger, caplog):
 
 
 @pytest.mark.parametrize("content", [b"", b"\0" * 100, b"rubbish\n"])
+@pytest.mark.fault("torn-events", "rubbish in the place of a segment")
 def test_an_unreadable_segment_in_the_middle_costs_itself_only(ledger, caplog, content):
     with ledger.acquire(heartbeat_s=1000) as writer:
         for number in range(5):
@@ -233,6 +238,7 @@ def test_an_unreadable_segment_in_the_middle_costs_itself_only(ledger, caplog, c
     assert sequences(ledger) == [0, 1, 3, 4, 5]
 
 
+@pytest.mark.fault("torn-events", "one byte changed")
 def test_a_changed_byte_in_a_merged_segment_is_repaired_by_the_next_owner(ledger, caplog):
     fill(ledger, 9)
     [segment] = list_segments(ledger.storage)

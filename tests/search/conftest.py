@@ -20,6 +20,9 @@ import yaml
 PATIENCE_S = 240.0
 """How long to wait for what must happen: a busy machine needs a minute to start Ray."""
 
+COUNTED: dict[tuple[str, str], int] = {}
+"""What was acknowledged in the searches that a test has checked, by project and search."""
+
 ENTRY_POINTS = "[longhaul.cells]\nslow_lstm = witness:SlowLSTM\nbroken = witness:Broken\n"
 
 
@@ -123,6 +126,7 @@ class Project:
         self.storage = folder / "longhaul-runs"
         self.plugins = folder / "plugins"
         self.token = ""
+        self.prefix: tuple[str, ...] = ()  # of every command, to run it elsewhere
         self.drivers: list[Driver] = []
         self._seen: dict[str, Any] = {}
         self._database = database
@@ -165,7 +169,7 @@ class Project:
         output, errors = self.folder / f"{number}.out", self.folder / f"{number}.err"
         with output.open("wb") as out, errors.open("wb") as err:
             popen = subprocess.Popen(
-                [sys.executable, "-P", "-m", "longhaul", *words],
+                [*self.prefix, sys.executable, "-P", "-m", "longhaul", *words],
                 cwd=self.folder,
                 env=self.environment() | environment,
                 stdin=subprocess.DEVNULL,
@@ -278,6 +282,7 @@ sys.stdin.read()
                 event = events[told["event"]]
                 assert (event.kind, event.trial) == (told["kind"], told["trial"])
                 assert _as_json(event.data) == told["data"]
+        COUNTED[str(self.folder), name] = len(self.witnessed())
 
     def tree(self, folder: Path | None = None) -> dict[str, bytes]:
         """Every file below the storage, with its content."""
@@ -289,6 +294,19 @@ sys.stdin.read()
         for driver in self.drivers:
             driver.look()
             driver.end()
+
+
+@pytest.fixture(autouse=True)
+def _counted(
+    request: pytest.FixtureRequest, record_property: Callable[[str, object], None]
+) -> Iterator[None]:
+    """For the fault table: how many reports a test that passes has found again, each once."""
+    COUNTED.clear()
+    yield
+    if COUNTED and request.node.get_closest_marker("fault"):
+        counts = {"reports": sum(COUNTED.values()), "lost": 0, "doubled": 0}
+        for name, count in counts.items():
+            record_property(name, count)
 
 
 @pytest.fixture(scope="session")

@@ -130,6 +130,7 @@ def test_mlflow_has_what_the_ledger_has(project, ledger, content_of, equals_ledg
     equals_ledger(content, ledger)
 
 
+@pytest.mark.fault("twice", "the command of a search that is complete, once more")
 def test_the_same_command_again_shows_the_result_without_ray(project, first, ledger):
     events = ledger.events()
     trials = project.tree(project.storage / "tiny" / "trials")
@@ -146,6 +147,7 @@ def test_the_same_command_again_shows_the_result_without_ray(project, first, led
     assert project.tree(project.storage / "tiny" / "trials") == trials
 
 
+@pytest.mark.fault("twice", "another space under a name that is taken")
 def test_another_space_of_the_same_name_is_refused(project, first, ledger):
     before = project.tree()
     path = project.folder / "tiny.yaml"
@@ -271,6 +273,7 @@ def others(new_project, first):
     return project, drivers
 
 
+@pytest.mark.fault("extend", "a search that is complete, raised to more trials")
 def test_more_trials_are_added_and_none_is_repeated(others, ledger):
     project, drivers = others
     assert drivers["tiny"].popen.returncode == 0, drivers["tiny"].stderr
@@ -329,6 +332,7 @@ def test_a_search_whose_trials_all_fail_says_why_once(others):
     assert (record.state, record.reason) == ("failed", result["reason"])
 
 
+@pytest.mark.fault("number", "a whole search whose trials diverge")
 def test_diverging_trials_end_as_such_and_teach_the_sampler_nothing_absurd(others):
     project, drivers = others
     driver = drivers["explosive"]

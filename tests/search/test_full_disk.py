@@ -40,6 +40,7 @@ def fill(project, spare):
 
 # With nothing left no event can be written either; with a little, events can and checkpoints not.
 @pytest.mark.parametrize("spare", [0, 40960])
+@pytest.mark.fault("disk", "the storage of a whole search fills up, to the last byte or nearly")
 def test_a_full_disk_ends_the_search_and_loses_nothing(
     disk, spare, expected_history, recorded_history
 ):

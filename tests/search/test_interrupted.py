@@ -99,6 +99,7 @@ def read_all(terminal, shown):
             shown.append(os.read(terminal, 65536).decode(errors="replace"))
 
 
+@pytest.mark.fault("signals", "Ctrl-C at a terminal")
 def test_ctrl_c_ends_in_order_and_says_how_to_go_on(story, interrupted):
     status, shown, _, _ = interrupted
     assert status == 130, shown
@@ -107,6 +108,7 @@ def test_ctrl_c_ends_in_order_and_says_how_to_go_on(story, interrupted):
     assert story.ledger().events()[-1].kind == "interrupted"
 
 
+@pytest.mark.fault("two-drivers", "a second driver while the first one runs")
 def test_a_second_driver_is_refused_and_the_first_goes_on(interrupted):
     _, _, pid, refused = interrupted
     assert refused.popen.returncode == 2
@@ -125,6 +127,7 @@ def terminated(story, interrupted):
         return driver.wait(), driver, record
 
 
+@pytest.mark.fault("signals", "SIGTERM while trials train")
 def test_sigterm_ends_in_order_too(story, terminated):
     status, driver, before = terminated
     assert status == 130, driver.stderr
@@ -155,6 +158,7 @@ def left_at_once(story, terminated):
         return driver.wait(), driver
 
 
+@pytest.mark.fault("signals", "a second SIGINT")
 def test_a_second_ctrl_c_leaves_at_once_and_leaves_nothing_running(story, left_at_once):
     status, driver = left_at_once
     assert status == 130
@@ -162,6 +166,7 @@ def test_a_second_ctrl_c_leaves_at_once_and_leaves_nothing_running(story, left_a
     story.check_interrupted()
 
 
+@pytest.mark.fault("signals", "three interruptions of one search")
 def test_a_search_that_was_interrupted_three_times_completes(
     story, left_at_once, expected_history, recorded_history
 ):
@@ -179,6 +184,7 @@ def test_a_search_that_was_interrupted_three_times_completes(
         assert recorded_history(ledger, number) == expected_history(trial.config, steps)
 
 
+@pytest.mark.fault("signals", "SIGTERM while Ray starts")
 def test_sigterm_while_ray_starts_ends_in_order(new_project):
     project = new_project()
     driver = project.start("search", project.space("early"))

@@ -104,6 +104,7 @@ def wreck(new_project, recorded_history):
     return lambda trials: Wreck(new_project(), "wreck", trials, recorded_history)
 
 
+@pytest.mark.fault("driver", "SIGKILL of the driver, twice, resumed each time")
 def test_a_search_survives_the_death_of_its_driver(
     wreck, expected_history, content_of, equals_ledger
 ):
@@ -118,6 +119,7 @@ def test_a_search_survives_the_death_of_its_driver(
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("seed", [1])
+@pytest.mark.fault("driver", "SIGKILL of the driver at ten random moments")
 def test_a_search_survives_ten_deaths_of_its_driver(
     wreck, expected_history, content_of, equals_ledger, seed
 ):
@@ -135,6 +137,7 @@ def test_a_search_survives_ten_deaths_of_its_driver(
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
+@pytest.mark.fault("driver", "SIGKILL of the driver right after an event of each kind")
 def test_a_driver_may_die_right_after_an_event_of_each_kind(wreck, expected_history):
     search = wreck(trials=20)
     kinds = ["reported done", "finished", "reported stop", "stopped", "reported continue"]
@@ -147,6 +150,7 @@ def test_a_driver_may_die_right_after_an_event_of_each_kind(wreck, expected_hist
     search.check_whole(expected_history)
 
 
+@pytest.mark.fault("trial", "SIGKILL of a trial's process while it trains")
 def test_a_trial_whose_process_is_killed_goes_on_from_its_checkpoint(
     wreck, expected_history, content_of, equals_ledger
 ):

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -9,7 +10,7 @@ import torch
 
 from longhaul.ledger import Ledger
 from longhaul.search import hosted_training, pack_host
-from longhaul.search.hosted_training import HostedTraining, HostedTrialError
+from longhaul.search.hosted_training import HostedTraining, HostedTrialError, PackHostDiedError
 from longhaul.search.own_pack import OwnPack
 from longhaul.search.pack_host import PackHost
 from longhaul.search.trial_run import TrialRun
@@ -48,7 +49,7 @@ def _one_thread():
 @pytest.fixture(params=[1, 2])
 def host(monkeypatch, request):
     """A host of so many threads as if it were an actor: its answers are there at once."""
-    monkeypatch.setattr(hosted_training, "_answer", lambda answer: answer)
+    monkeypatch.setattr(hosted_training, "_answer", lambda answer, patience: answer)
     direct = PackHost("cpu", request.param)
     methods = ("take_on", "news", "environment")
     handle = {name: SimpleNamespace(remote=getattr(direct, name)) for name in methods}
@@ -130,6 +131,7 @@ def test_what_is_written_of_a_trial_is_the_same_alone_and_hosted(host, search, e
     assert search[0].trial(0).result()["step"] == 14
 
 
+@pytest.mark.fault("number", "one trial of a pack diverges")
 def test_a_trial_that_diverges_ends_as_such_and_its_neighbours_go_on(host, search, expected):
     configs = {n: config(n, "rnn", rate) for n, rate in enumerate([1e-2, 1e30, 1e-2])}
     assert run_all(search, hosted(host), configs) == {}
@@ -204,3 +206,61 @@ def test_a_damaged_checkpoint_is_an_error_of_its_trial_alone(host, search):
     (news,) = host.direct.news(ticket, 60)
     assert "another configuration" in news.error
     assert run_all(search, hosted(host), {2: CONFIGS[2]}) == {}
+
+
+class Restarted:
+    """A host that is started again, as by Ray, some time after it has ended itself."""
+
+    def __init__(self, threads, deadline_s):
+        self._settings = ("cpu", threads, deadline_s)
+        self.direct = PackHost(*self._settings)
+        self.deaths = 0
+        for name in ("take_on", "news", "environment"):
+            setattr(self, name, SimpleNamespace(remote=partial(self._call, name)))
+
+    def _call(self, name, *args):
+        if self.direct is None:
+            raise PackHostDiedError("it is not there")
+        return getattr(self.direct, name)(*args)
+
+    def end(self):
+        self.direct, self.deaths = None, self.deaths + 1
+        threading.Timer(0.3, self._begin).start()
+
+    def _begin(self):
+        self.direct = PackHost(*self._settings)
+
+
+@pytest.mark.fault("hang", "a trial hangs in a pack, beside neighbours that share its thread")
+def test_a_trial_that_hangs_fails_alone_and_the_others_lose_nothing(search, expected, monkeypatch):
+    configs = {n: CONFIGS[n] for n in (1, 2, 3, 4)}
+    wanted = expected({n: one for n, one in configs.items() if n != 4})
+    monkeypatch.setattr(hosted_training, "_answer", lambda answer, *_: answer)
+    host = Restarted(threads=1, deadline_s=2.0)
+    monkeypatch.setattr(pack_host, "LAST_WORDS_S", 0.5)
+    monkeypatch.setattr(pack_host, "_end_process", host.end)
+    train_step, over = Pack.train_step, threading.Event()
+
+    def hanging(pack):
+        if any(t.seed == 4 and s >= 6 for t, s in zip(pack.trials, pack.steps_done, strict=True)):
+            over.wait(120)
+        train_step(pack)
+
+    monkeypatch.setattr(Pack, "train_step", hanging)
+    try:
+        errors = run_all(search, hosted(host), configs)
+    finally:
+        over.set()
+    assert list(errors) == [4]
+    assert "no point of its curve for 2 s" in str(errors[4])
+    assert host.deaths >= 1
+    assert {n: written(search[0], n) for n in wanted} == wanted
+
+
+def test_a_host_that_dies_without_end_fails_its_trials(search, monkeypatch):
+    monkeypatch.setattr(hosted_training, "_answer", lambda answer, *_: answer)
+    host = Restarted(threads=1, deadline_s=None)
+    host.take_on = SimpleNamespace(remote=lambda *_: host.end() or host._call("take_on"))
+    errors = run_all(search, hosted(host), {1: CONFIGS[1]})
+    assert isinstance(errors[1], PackHostDiedError)
+    assert host.deaths == hosted_training.HOST_DEATHS

@@ -175,6 +175,7 @@ def test_a_packed_trial_can_be_reproduced_alone(mixed):
     assert again.json()["verdict"] == "identical"
 
 
+@pytest.mark.fault("host", "SIGKILL of a trial's process, then of all pack hosts")
 def test_a_killed_trial_process_and_a_killed_host_cost_some_steps_and_nothing_else(
     new_project, expected_history, recorded_history
 ):
@@ -203,6 +204,7 @@ def test_a_killed_trial_process_and_a_killed_host_cost_some_steps_and_nothing_el
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
+@pytest.mark.fault("driver", "SIGKILL of a driver whose trials train in packs, three times")
 def test_a_search_in_packs_survives_deaths_of_its_driver(
     new_project, expected_history, recorded_history, content_of, equals_ledger
 ):

@@ -8,8 +8,9 @@ from click.testing import CliRunner
 
 from longhaul.cli.main import main
 from longhaul.ledger import EventKind, Ledger
-from longhaul.search import run as run_module
+from longhaul.search import limits as limits_module
 from longhaul.search.driver import changed_limits
+from longhaul.search.limits import Limits
 from longhaul.search.requests import ask, in_force, read_requests
 from longhaul.search.run import SearchRun
 from longhaul.spec.search_spec import SearchSpec
@@ -28,8 +29,8 @@ def read(text=SPACE):
 
 @pytest.fixture
 def ledger(tmp_path, monkeypatch):
-    seconds = count(100.0, run_module.LOOK_S)
-    monkeypatch.setattr(run_module.time, "monotonic", lambda: next(seconds))
+    seconds = count(100.0, limits_module.LOOK_S)
+    monkeypatch.setattr(limits_module.time, "monotonic", lambda: next(seconds))
     return Ledger.create(tmp_path, "s", read().to_yaml(), {})
 
 
@@ -50,7 +51,7 @@ def test_a_running_search_heeds_what_is_asked_and_the_next_driver_too(ledger):
         assert run.full
         ask(Ledger.open(ledger.storage.root.parent, "s"), {"parallel": 3, "trials": 4})
         run.heed_requests()
-        assert (run.trials, run.at_once, run.full) == (4, 3, False)
+        assert (run.trials, run.limits.at_once, run.full) == (4, 3, False)
         assert run.next_trial("b")["number"] == 1
         for name in "ab":
             finish(run, name)
@@ -58,7 +59,7 @@ def test_a_running_search_heeds_what_is_asked_and_the_next_driver_too(ledger):
     assert [one.data["changes"] for one in changed] == [{"parallel": 3, "trials": 4}]
     with ledger.acquire() as writer:
         run = SearchRun(read(), ledger, writer)
-        assert (run.trials, run.at_once, run.remaining) == (4, 3, 2)
+        assert (run.trials, run.limits.at_once, run.remaining) == (4, 3, 2)
         run.opened()
         run.heed_requests()
     assert len([one for one in ledger.events() if one.kind is EventKind.CHANGED]) == 1
@@ -71,7 +72,7 @@ def test_what_is_asked_while_nobody_runs_it_holds_from_the_next_driver_on(ledger
     for _ in range(2):
         with ledger.acquire() as writer:
             run = SearchRun(read(), ledger, writer)
-            assert (run.trials, run.search.steps) == (7, 1000)
+            assert (run.trials, run.limits.search.steps) == (7, 1000)
             run.opened()
     with ledger.acquire() as writer:  # who says so when resuming has the last word
         run = SearchRun(read(), ledger, writer, {"trials": 3})
@@ -86,15 +87,14 @@ def test_a_file_that_was_edited_since_the_search_began_is_a_change():
 
 
 def test_pack_hosts_are_as_many_as_they_are(ledger):
-    with ledger.acquire() as writer:
-        run = SearchRun(read(), ledger, writer)
-        run.room, run.room_is_all = 2, True
-        run.search = run.search.with_changes(parallel=9)
-        assert run.at_once == 2
-        run.room_is_all = False  # Ray waits for nodes that an autoscaler brings
-        assert run.at_once == 9
-        run.search = run.search.with_changes(parallel=None)
-        assert run.at_once == 2
+    limits = Limits(read(), ledger.storage, [], {"parallel": 9})
+    assert limits.at_once == 9
+    limits.room, limits.room_is_all = 2, True
+    assert limits.at_once == 2
+    limits.room_is_all = False  # Ray waits for nodes that an autoscaler brings
+    assert limits.at_once == 9
+    limits.search = limits.search.with_changes(parallel=None)
+    assert limits.at_once == 2
 
 
 def test_a_damaged_request_asks_for_nothing(ledger):

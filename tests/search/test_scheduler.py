@@ -60,6 +60,7 @@ def test_rungs_are_exactly_ours_whatever_logarithms_round_to():
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.fault("number", "NaN and infinities as a reported value")
 def test_a_value_that_is_not_finite_stops_at_once_and_enters_no_rung(value):
     notes = Notes()
     for scheduler in (asha(notes), NoStopping(notes)):

@@ -78,6 +78,10 @@ def server(empty_mlflow, tmp_path):
     server.kill()
 
 
+@pytest.mark.fault(
+    "mlflow-dead",
+    "SIGKILL of the server under a whole search, started, killed again for good",
+)
 def test_a_search_is_not_held_up_and_what_is_missing_comes_later_once(
     new_project, server, content_of, equals_ledger
 ):

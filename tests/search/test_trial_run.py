@@ -146,6 +146,7 @@ WRITES = ["append_history", "save_checkpoint", "write_weights", "write_result"]
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("write", WRITES)
+@pytest.mark.fault("trial", "death of a trial before or after each of its writes")
 def test_dying_around_any_write_loses_and_doubles_nothing(
     ledger, writer, undisturbed, monkeypatch, write, after
 ):
@@ -191,6 +192,7 @@ def test_points_between_rungs_are_kept_by_timed_checkpoints(ledger, writer, undi
     check_finished(ledger, undisturbed)
 
 
+@pytest.mark.fault("torn-checkpoint", "the newest checkpoint of a trial is cut short")
 def test_a_damaged_newest_checkpoint_costs_some_steps_and_nothing_else(
     ledger, writer, undisturbed, tmp_path
 ):
@@ -204,6 +206,7 @@ def test_a_damaged_newest_checkpoint_costs_some_steps_and_nothing_else(
     check_finished(ledger, undisturbed)
 
 
+@pytest.mark.fault("number", "a learning rate at which the loss overflows")
 def test_divergence_ends_it_with_its_step_and_is_remembered(ledger, writer, monkeypatch):
     training = CONFIG["training"] | {"optimizer": {"name": "sgd", "learning_rate": 1e30}}
     config = CONFIG | {"cell": {"name": "rnn", "hidden_size": 8}, "training": training}
@@ -217,6 +220,7 @@ def test_divergence_ends_it_with_its_step_and_is_remembered(ledger, writer, monk
     assert run(ledger, writer, config=config).advance() == report
 
 
+@pytest.mark.fault("two-drivers", "a trial goes on under a driver that was superseded")
 def test_a_stale_owners_trial_writes_nothing(ledger, writer):
     from longhaul.ledger import StaleOwnerError
 

@@ -30,6 +30,7 @@ def opened(ledger, writer):
     return SearchRun(spec, ledger, writer, {"trials": spec.search.trials})
 
 
+@pytest.mark.fault("extend", "a search is interrupted that was extended")
 def test_a_search_that_was_extended_and_interrupted_stays_extended(ledger):
     spec = SearchSpec.from_text(SPACE, "space.yaml", name="s")
     for given, expected in ((None, 3), (5, 5), (None, 5), (4, 4), (None, 4)):
@@ -46,6 +47,7 @@ def result(step, value):
 @pytest.mark.parametrize(
     ("last", "decision", "kind"), [(3, "stop", "stopped"), (9, "done", "finished")]
 )
+@pytest.mark.fault("driver", "death of the driver between a decision and the trial's end")
 def test_an_end_that_was_decided_on_is_written_by_the_next_driver(ledger, last, decision, kind):
     with ledger.acquire() as writer:
         run = opened(ledger, writer)

@@ -1,8 +1,9 @@
 """A user's package: cells that wait or break, and a plain log of what the ledger acknowledged.
 
-Copied into a folder of its own, where it leaves ``witness.jsonl`` and looks for two files:
+Copied into a folder of its own, where it leaves ``witness.jsonl`` and looks for some files:
 ``kill-after`` says when the driver is to be killed, after a number of events or after the first of
-a kind, for example ``started`` or ``reported stop``; while there is ``hold``, no trial moves.
+a kind, for example ``started`` or ``reported stop``; while there is ``hold``, no trial moves; the
+trial that finds ``hang`` hangs, and the one that finds ``swallow`` takes so many megabytes more.
 """
 
 import json
@@ -57,6 +58,18 @@ def noted_append_history(self, rows, fence):
 LedgerWriter.append_all, TrialFolder.append_history = noted_append_all, noted_append_history
 
 
+def found(name):
+    """The content of a file, for the one who takes it away."""
+    try:
+        os.rename(HERE / name, HERE / f"{name}.{os.getpid()}")
+    except FileNotFoundError:
+        return None
+    return (HERE / f"{name}.{os.getpid()}").read_text()
+
+
+swallowed = []
+
+
 @dataclass(frozen=True, kw_only=True)
 class SlowSettings(LSTMSettings):
     name: ClassVar[str] = "slow_lstm"
@@ -74,6 +87,12 @@ class SlowLSTM(LSTM):
         time.sleep(self.wait_s)
         while (HERE / "hold").exists():
             time.sleep(0.02)
+        if found("hang") is not None:
+            time.sleep(3600)
+        megabytes = found("swallow")
+        if megabytes is not None:
+            swallowed.extend(bytes([1]) * 2**20 for _ in range(int(megabytes)))
+            time.sleep(3600)
         return super().forward(inputs, state)
 
 

@@ -103,6 +103,7 @@ def test_grouping_needs_the_joint_model():
         (SearchSettings, {"max_failed_trials": -1}),
         (SearchSettings, {"retries": -1}),
         (SearchSettings, {"checkpoint_every_s": 0}),
+        (SearchSettings, {"report_deadline_s": 0}),
         (ResourceSettings, {"cpus": 0}),
         (ResourceSettings, {"gpus": -0.5}),
     ],

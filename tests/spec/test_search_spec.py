@@ -162,6 +162,7 @@ def test_the_hash_changes_with_what_is_tried(changes):
         "search.max_failed_trials=1",
         "search.retries=0",
         "search.checkpoint_every_s=5",
+        "search.report_deadline_s=60",
         "resources.cpus=2",
         "description=other",
         "name=other",

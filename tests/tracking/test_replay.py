@@ -146,6 +146,7 @@ def test_long_curves_and_many_params_are_sent_in_parts(
     equals_ledger({"000 exprnn": run}, search.ledger)
 
 
+@pytest.mark.fault("mlflow-deleted", "a trial's run deleted in MLflow")
 def test_a_deleted_run_is_left_alone_until_recreated(
     new_search, tracking_uri, content_of, equals_ledger, caplog
 ):
@@ -178,6 +179,7 @@ def test_a_deleted_run_is_left_alone_until_recreated(
     equals_ledger(content_of(uri), search.ledger)
 
 
+@pytest.mark.fault("mlflow-deleted", "the search's run and its experiment deleted")
 def test_a_deleted_parent_and_experiment_do_no_harm(new_search, tracking_uri, content_of):
     search = new_search()
     search.run(0, "stop", 100)

@@ -29,6 +29,10 @@ def small(search):
     search.give_up()
 
 
+@pytest.mark.fault(
+    "mlflow-flaky",
+    "each request answered 500 before, then 500 after it was carried out",
+)
 def test_answers_lost_before_and_after_the_work(
     new_search, mlflow_server, fault_proxy, content_of, equals_ledger
 ):
@@ -53,6 +57,10 @@ def test_answers_lost_before_and_after_the_work(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["hang", "cut", "after", "before"])
+@pytest.mark.fault(
+    "mlflow-flaky",
+    "hanging, cut connections and 500s in 30 to 40 % of the requests",
+)
 def test_random_faults(
     kind, new_search, mlflow_server, fault_proxy, content_of, equals_ledger, monkeypatch
 ):
@@ -68,6 +76,7 @@ def test_random_faults(
 
 
 @pytest.mark.slow
+@pytest.mark.fault("mlflow-flaky", "a run is created after its client has given up")
 def test_a_creation_that_is_carried_out_late_leaves_no_second_run(
     new_search, mlflow_server, fault_proxy, content_of, equals_ledger, monkeypatch
 ):
@@ -90,6 +99,7 @@ def test_a_creation_that_is_carried_out_late_leaves_no_second_run(
 
 
 @pytest.mark.slow
+@pytest.mark.fault("mlflow-flaky", "300 ms for each request")
 def test_slow_server(new_search, mlflow_server, fault_proxy, content_of, equals_ledger):
     search = new_search()
     small(search)
@@ -99,6 +109,7 @@ def test_slow_server(new_search, mlflow_server, fault_proxy, content_of, equals_
 
 
 @pytest.mark.slow
+@pytest.mark.fault("mlflow-dead", "SIGKILL of the server, started again later")
 def test_server_killed_and_started_again(
     new_search, mlflow_server, content_of, equals_ledger, tmp_path
 ):

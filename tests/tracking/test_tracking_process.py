@@ -51,6 +51,7 @@ def test_follows_a_search_and_drains(
     assert Lag.read(search.ledger.storage).parent_run_id
 
 
+@pytest.mark.fault("driver", "SIGKILL of the driver: what MLflow shows")
 def test_when_the_driver_is_killed_its_trials_are_shown_as_interrupted(
     new_search, tracking_uri, content_of
 ):
@@ -79,6 +80,7 @@ def test_when_the_driver_is_killed_its_trials_are_shown_as_interrupted(
 
 
 @pytest.mark.slow
+@pytest.mark.fault("mlflow-flaky", "SIGKILL of the process that writes to MLflow, again and again")
 def test_killed_again_and_again_nothing_is_doubled(
     new_search, tracking_uri, content_of, equals_ledger
 ):
@@ -121,6 +123,7 @@ def test_searches_that_create_the_database_at_once(new_search, tmp_path, content
         assert "WARNING" not in process.log_path.read_text()
 
 
+@pytest.mark.fault("mlflow-dead", "no server there at all")
 def test_a_server_that_is_down_delays_nothing(new_search):
     search = new_search()
     process = TrackingProcess(str(search.storage), "toy", "http://ada:canary@127.0.0.1:9")

@@ -93,7 +93,7 @@ def run_search(
         if run.remaining == 0:
             return run
         for line in local_forecast(
-            spec, place.storage, place.address, run.search, run.record.steps_trained
+            spec, place.storage, place.address, run.limits.search, run.record.steps_trained
         ).lines():
             view.note(line)
         run.opened()
@@ -119,9 +119,9 @@ def run_search(
 
 def _train(run: SearchRun, fence: int, view: View, tracking: TrackingProcess) -> None:
     """Hands out trials until there are no more; Ray is running."""
-    spec = run.spec
-    fleet = plan(spec, run.search.parallel, run.remaining, _threads(spec), _device(spec))
-    run.room, run.room_is_all = fleet.room, fleet.hosts > 0
+    spec, limits = run.spec, run.limits
+    fleet = plan(spec, limits.search.parallel, run.remaining, _threads(spec), _device(spec))
+    limits.room, limits.room_is_all = fleet.room, fleet.hosts > 0
     watch = Watch(run)
 
     def tick() -> None:
@@ -296,10 +296,12 @@ def _tuner(spec: SearchSpec, run: SearchRun, fence: int, fleet: Fleet, scratch: 
     # imported here: 3 s
     from ray import tune
 
+    from longhaul.search.lost_actors import survive_losses
     from longhaul.search.scheduler import build_scheduler
     from longhaul.search.searcher import LedgerSearcher, StartedTrials, StopRequested
     from longhaul.search.trainable import Assignment, CellTrial
 
+    survive_losses()
     assignment = Assignment(
         ledger=run.ledger,
         fence=fence,
@@ -308,8 +310,9 @@ def _tuner(spec: SearchSpec, run: SearchRun, fence: int, fleet: Fleet, scratch: 
         threads=_threads(spec),
         device=_device(spec),
         objective=spec.search.objective,
-        hosts=fleet.start(),
+        hosts=fleet.start(spec.search.report_deadline_s),
         turnstile=_take_turns(run, fleet.parallel) if spec.search.order == "number" else None,
+        report_deadline_s=spec.search.report_deadline_s,
     )
     seats = Seats(fleet.hosts, fleet.slots) if fleet.hosts else None
     scheduler = build_scheduler(spec, run)

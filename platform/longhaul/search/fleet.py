@@ -45,8 +45,12 @@ class Fleet:
             return {"cpu": 0, "gpu": 0, "memory": LIGHT_BYTES}
         return {"cpu": self.cpus, "gpu": self.gpus}
 
-    def start(self) -> tuple[Any, ...]:
-        """Starts the hosts and gives their handles; they end with this process."""
+    def start(self, deadline_s: float | None = None) -> tuple[Any, ...]:
+        """Starts the hosts and gives their handles; they end with this process.
+
+        Args:
+            deadline_s: how long one step of a pack may take; None: for ever.
+        """
         if not self.hosts:
             return ()
         # imported here: Ray is running by now
@@ -60,7 +64,8 @@ class Fleet:
             max_restarts=-1,
             max_concurrency=2 * self.slots + SPARE_THREADS,
         )
-        return tuple(actor.remote(self.device, self.threads) for _ in range(self.hosts))
+        settings = self.device, self.threads, deadline_s
+        return tuple(actor.remote(*settings) for _ in range(self.hosts))
 
 
 def plan(

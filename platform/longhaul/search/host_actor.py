@@ -13,13 +13,14 @@ class PackHostActor:
     Args:
         device: where to compute.
         threads: threads for the arithmetic.
+        deadline_s: how long one step of a pack may take; None: for ever.
     """
 
-    def __init__(self, device: str, threads: int) -> None:
+    def __init__(self, device: str, threads: int, deadline_s: float | None = None) -> None:
         # imported here: torch, in the host's process only
         from longhaul.search.pack_host import PackHost
 
-        self._host = PackHost(device, threads)
+        self._host = PackHost(device, threads, deadline_s)
 
     def environment(self) -> dict[str, Any]:
         """See `PackHost.environment`."""
@@ -32,9 +33,10 @@ class PackHostActor:
         until: int,
         checkpoint: Checkpoint | None,
         checkpoint_every_s: float,
+        apart: bool = False,
     ) -> str:
         """See `PackHost.take_on`."""
-        return self._host.take_on(number, config, until, checkpoint, checkpoint_every_s)
+        return self._host.take_on(number, config, until, checkpoint, checkpoint_every_s, apart)
 
     def news(self, ticket: str, patience_s: float) -> list[News] | None:
         """See `PackHost.news`."""

@@ -69,7 +69,7 @@ def snapshot(run: SearchRun) -> Snapshot:
     return Snapshot(
         trials={str(state): count for state, count in record.counts().items()},
         steps=record.steps_trained,
-        slots=run.at_once,
+        slots=run.limits.at_once,
         slots_used=run.live,
         best=None if best is None else best.value,
         silent_s=run.silent_s,

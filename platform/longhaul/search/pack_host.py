@@ -9,15 +9,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from longhaul.environment import capture
+from longhaul.search.guardian import stalled
 from longhaul.search.hosted_training import News
 from longhaul.search.training import Checkpoint
-from longhaul.search.training_lane import Entry, TrainingLane
+from longhaul.search.training_lane import APART, Entry, TrainingLane
 from longhaul_trainers.training.continuous_pack import Stretch
 from longhaul_trainers.training.settings import TrialConfig
 from longhaul_trainers.training.slot_state import SlotState
 
 LEASE_S = 60.0
 """A trial that nobody has asked about for so long is dropped: its own process is gone."""
+LAST_WORDS_S = 3.0
+"""How long a host that hangs waits until its trials have heard of it."""
 
 
 @dataclass
@@ -40,15 +43,21 @@ class PackHost:
     Args:
         device: where to compute.
         threads: threads for the arithmetic.
+        deadline_s: how long one step of a pack may take; None: for ever. A host in which one takes
+            longer ends itself, for nothing else stops a thread: where several trials trained
+            together, they are told to come back and train apart, and one that trained by itself
+            has failed. All others are to come back as they were.
     """
 
-    def __init__(self, device: str, threads: int) -> None:
+    def __init__(self, device: str, threads: int, deadline_s: float | None = None) -> None:
         self._device = device
+        self._deadline_s = deadline_s
+        self._ending = False
         self._news = threading.Condition()
         self._tickets: dict[str, _Ticket] = {}
-        failed: set[int] = set()
+        self._failed: set[int] = set()
         self._lanes = [
-            TrainingLane(device, failed, self._tell, self._drop_the_dead)
+            TrainingLane(device, self._failed, self._tell, self._drop_the_dead)
             for _ in range(threads if device == "cpu" else 1)
         ]
 
@@ -63,6 +72,7 @@ class PackHost:
         until: int,
         checkpoint: Checkpoint | None,
         checkpoint_every_s: float,
+        apart: bool = False,
     ) -> str:
         """Trains a trial on, in place of whatever was still being done for it.
 
@@ -72,6 +82,7 @@ class PackHost:
             until: step count at which to end.
             checkpoint: where it stands; None where it begins.
             checkpoint_every_s: seconds between checkpoints.
+            apart: whether it is to train in a pack of its own.
 
         Returns:
             A ticket to ask for news with.
@@ -82,6 +93,8 @@ class PackHost:
         ticket = secrets.token_hex(8)
         with self._news:
             self.withdraw(number)
+            if apart:
+                self._failed.add(number)
             lane = min(self._lanes, key=lambda one: one.load)
             self._tickets[ticket] = _Ticket(number, lane, time.monotonic())
             lane.admit(ticket, number, stretch)
@@ -93,6 +106,7 @@ class PackHost:
         Returns:
             None where the ticket is unknown: the trial must be handed in again.
         """
+        self._end_if_stalled()
         with self._news:
             one = self._tickets.get(ticket)
             if one is None:
@@ -126,6 +140,20 @@ class PackHost:
             for key in [key for key, one in self._tickets.items() if now - one.asked > LEASE_S]:
                 self._drop(key)
 
+    def _end_if_stalled(self) -> None:
+        with self._news:
+            if self._deadline_s is None or self._ending:
+                return
+            hanging = [one.hanging(self._deadline_s) for one in self._lanes]
+            if not any(hanging):
+                return
+            self._ending = True
+        for tickets in hanging:
+            for ticket in tickets:
+                together = len(tickets) > 1
+                self._tell(ticket, APART if together else stalled(self._deadline_s))
+        threading.Timer(LAST_WORDS_S, _end_process).start()
+
     def _tell(self, ticket: str, entry: Entry) -> None:
         with self._news:
             one = self._tickets.get(ticket)
@@ -134,7 +162,13 @@ class PackHost:
                 self._news.notify_all()
 
 
+def _end_process() -> None:
+    os._exit(1)  # Ray starts another
+
+
 def _as_news(entry: Entry) -> News:
+    if entry == APART:
+        return News(over=True, apart=True)
     if isinstance(entry, str):
         return News(over=True, error=entry)
     progress, left = entry

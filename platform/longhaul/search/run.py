@@ -1,11 +1,13 @@
 """The course of one search: what is tried next, and every decision written down."""
 
+import hashlib
 import math
 import time
 from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
+from longhaul.errors import RequestError
 from longhaul.ledger import (
     EventKind,
     Fold,
@@ -16,10 +18,10 @@ from longhaul.ledger import (
     TrialRecord,
     TrialState,
 )
+from longhaul.search.limits import Limits
 from longhaul.search.log import log_event
 from longhaul.search.order import ArrivalOrder
-from longhaul.search.requests import applied, limits_of, read_requests
-from longhaul.search.spending import Budget, Spending, budgets
+from longhaul.search.spending import Budget
 from longhaul.search.study import SpaceExhaustedError, Study
 from longhaul.spec.objectives import LOSS
 from longhaul.spec.search_spec import SearchSpec
@@ -27,8 +29,6 @@ from longhaul_trainers.settings import dump
 
 OPEN = (TrialState.SUGGESTED, TrialState.RUNNING)
 INTERRUPTED = "interrupted"
-LOOK_S = 1.0
-"""Seconds between two looks for requests to change the search."""
 
 
 class SearchRun:
@@ -44,6 +44,9 @@ class SearchRun:
         changes: settings of `CHANGEABLE` that are to be others from now on. What the search was
             last opened with, or changed to, holds on, so that a search that was extended and
             interrupted stays extended.
+
+    Raises:
+        RequestError: the specification is not the one that the search was begun with.
     """
 
     def __init__(
@@ -58,21 +61,12 @@ class SearchRun:
         self._writer = writer
         self.max_steps = spec.max_steps
         self._fold = Fold(ledger.name)
-        self._spending = Spending()
         events = ledger.events()
         for event in events:
             self._fold.apply(event)
-            self._spending.apply(event)
-        self._changes, self._requests = limits_of(events)
-        for request in read_requests(ledger.storage, self._requests):
-            self._changes |= request.changes
-            self._requests = request.number + 1
-        self._changes |= changes or {}
-        self.search = applied(spec.search, self._changes)
-        self.room: int | None = None
-        """How many trials find a place at once; None until that is known."""
-        self.room_is_all = False
-        """Whether there will be no more: pack hosts are started once, nodes may join later."""
+            if event.kind is EventKind.OPENED:
+                self._check_spec(event.data.get("spec_file"))
+        self.limits = Limits(spec, ledger.storage, events, changes or {})
         self._study = Study(spec)
         self._study.rebuild(events)
         self._by_tune_id: dict[str, int] = {}
@@ -82,7 +76,6 @@ class SearchRun:
             number for number, one in sorted(self.record.trials.items()) if one.state in OPEN
         )
         self._next = max(self.record.trials, default=-1) + 1
-        self._looked = 0.0
         self._wrote = time.monotonic()
         self._slowest_write = 0.0
         self._turned: tuple[bool, bool] | None = None
@@ -100,7 +93,7 @@ class SearchRun:
     @property
     def trials(self) -> int:
         """How many trials the search has in all."""
-        return self.search.trials
+        return self.limits.search.trials
 
     @property
     def remaining(self) -> int:
@@ -111,12 +104,9 @@ class SearchRun:
     @property
     def budgets(self) -> list[Budget]:
         """The limits of the search, and how much of each is used by now."""
-        return budgets(
-            self.search,
-            self._spending,
-            trials=self._next,
-            failed=self.record.counted[TrialState.FAILED],
-            steps=self.record.steps_trained,
+        record = self.record
+        return self.limits.budgets(
+            self._next, record.counted[TrialState.FAILED], record.steps_trained
         )
 
     @property
@@ -140,17 +130,10 @@ class SearchRun:
         return slowest
 
     @property
-    def at_once(self) -> int | None:
-        """How many trials run at once; None: as many as anybody asks for."""
-        parallel, room = self.search.parallel, self.room
-        if parallel is None or room is None:
-            return parallel or room
-        return min(parallel, room) if self.room_is_all else parallel
-
-    @property
     def full(self) -> bool:
         """Whether as many trials run as may at once."""
-        return self.at_once is not None and self.live >= self.at_once
+        most = self.limits.at_once
+        return most is not None and self.live >= most
 
     @property
     def waiting(self) -> bool:
@@ -167,14 +150,19 @@ class SearchRun:
 
     def opened(self) -> None:
         """Writes that this run begins, and what the search minimises where that is not the loss."""
-        objective, gpus = self.spec.search.objective, self.spec.resources.gpus
-        more: dict[str, Any] = {} if objective == LOSS else {"objective": dump(objective)}
-        more |= {"gpus": gpus} if gpus else {}
-        limits = {key: one for key, one in self._changes.items() if key != "trials"}
-        more |= {"limits": limits} if limits else {}
-        more |= {"requests": self._requests} if self._requests else {}
+        objective = self.spec.search.objective
+        more = self.limits.recorded | ({} if objective == LOSS else {"objective": dump(objective)})
         resumed = bool(self.record.trials)
+        more["spec_file"] = _sha256(self.ledger.spec_text())
         self._append(EventKind.OPENED, None, trials=self.trials, resumed=resumed, **more)
+
+    def _check_spec(self, recorded: str | None) -> None:
+        """Refuses a specification that was cut or changed, and may still be readable."""
+        if recorded not in (None, _sha256(self.ledger.spec_text())):
+            raise RequestError(
+                f"{self.ledger.name}/spec.yaml is not the file with which the search was begun; "
+                "put back what was there, or begin another search under another --name"
+            )
 
     def settle(self) -> None:
         """Ends the trials whose last decision was written down, but not their end."""
@@ -197,20 +185,9 @@ class SearchRun:
 
         To be called from the thread in which trials are handed out and decided on.
         """
-        now = time.monotonic()
-        if now - self._looked < LOOK_S:
-            return
-        self._looked = now
-        for request in read_requests(self.ledger.storage, self._requests):
-            self._requests = request.number + 1
-            self.search = applied(self.search, request.changes)
-            self._append(
-                EventKind.CHANGED,
-                None,
-                changes=dict(request.changes),
-                request=request.number,
-                by=request.by,
-            )
+        for request in self.limits.heed_requests():
+            changes, number = dict(request.changes), request.number
+            self._append(EventKind.CHANGED, None, changes=changes, request=number, by=request.by)
 
     def next_trial(self, tune_id: str) -> dict[str, Any] | None:
         """What a trainable needs for the next trial; None when there is none, or none now."""
@@ -322,7 +299,7 @@ class SearchRun:
         self._study.ended(number, None, complete=False)
         self.ledger.trial(number).merge_history()
         failed = self.record.counts()[TrialState.FAILED]
-        most = self.search.max_failed_trials
+        most = self.limits.search.max_failed_trials
         if failed > most:
             allowed = f"search.max_failed_trials allows {most}"
             self.stop(f"{failed} trials failed, {allowed}; the last one: {reason}")
@@ -371,8 +348,12 @@ class SearchRun:
         self._wrote = time.monotonic()
         self._slowest_write = max(self._slowest_write, self._wrote - began)
         self._fold.apply(event)
-        self._spending.apply(event, live=True)
+        self.limits.spending.apply(event, live=True)
         log_event(event)
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _parameters(config: dict[str, Any]) -> int | None:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from longhaul.ledger import Event, EventKind
 from longhaul.ledger.record import ENDED_BY
-from longhaul.spec.search_settings import SearchSettings
 
 
 @dataclass(frozen=True)
@@ -101,28 +100,3 @@ def seconds_spent(events: Iterable[Event]) -> float:
     for event in events:
         spending.apply(event)
     return spending.seconds
-
-
-def budgets(
-    search: SearchSettings, spending: Spending, *, trials: int, failed: int, steps: int
-) -> list[Budget]:
-    """The limits of a search and how much of each is used.
-
-    Args:
-        search: the settings in force.
-        spending: time and GPUs.
-        trials: how many were begun.
-        failed: how many of them failed.
-        steps: training steps of all of them.
-    """
-    found = [
-        Budget("trials", search.trials, trials, ends=False),
-        Budget("max_failed_trials", search.max_failed_trials, failed, ends=False),
-    ]
-    seconds, gpu_hours = spending.now()
-    used = {"steps": steps, "seconds": seconds, "gpu_hours": gpu_hours}
-    for name, amount in used.items():
-        limit = getattr(search, name)
-        if limit is not None:
-            found.append(Budget(name, limit, amount))
-    return found

@@ -10,8 +10,9 @@ from typing import Any
 from ray import tune
 
 from longhaul.ledger import Ledger, StorageFullError
+from longhaul.search.guardian import Guardian
 from longhaul.search.training import Checkpoint, Training
-from longhaul.search.trial_run import TrialRun
+from longhaul.search.trial_run import Report, TrialRun
 from longhaul.search.turnstile import pass_through
 from longhaul.spec.objectives import LOSS, Objective
 
@@ -30,6 +31,7 @@ class Assignment:
         objective: what the search minimises.
         hosts: actors in whose packs the trials train; without any, each trains by itself.
         turnstile: the actor at which reports wait for their turn; None where they do not.
+        report_deadline_s: seconds without a point after which a trial hangs; None: it may.
     """
 
     ledger: Ledger
@@ -41,6 +43,7 @@ class Assignment:
     objective: Objective = LOSS
     hosts: tuple[Any, ...] = ()
     turnstile: Any = None
+    report_deadline_s: float | None = None
 
 
 class CellTrial(tune.Trainable):
@@ -61,6 +64,8 @@ class CellTrial(tune.Trainable):
 
             torch.set_num_threads(assignment.threads)
         self._assignment = assignment
+        deadline_s = assignment.report_deadline_s
+        self._guardian = Guardian(assignment.ledger, deadline_s) if deadline_s else None
         self._trial_run: TrialRun | None = None
         self._begin(config)
 
@@ -72,9 +77,7 @@ class CellTrial(tune.Trainable):
     def step(self) -> dict[str, Any]:
         """Trains up to the next rung."""
         try:
-            if self._trial_run is None:
-                self._trial_run = self._start()
-            report = self._trial_run.advance()
+            report = self._advance()
             if self._assignment.turnstile is not None:
                 pass_through(self._assignment.turnstile, self._trial["number"], report.step)
         except StorageFullError as error:
@@ -90,6 +93,25 @@ class CellTrial(tune.Trainable):
             "diverged": report.diverged,
             "full": None,
         }
+
+    def cleanup(self) -> None:
+        """Ends the guardian; it would notice by itself, too."""
+        if self._guardian is not None:
+            self._guardian.close()
+
+    def _advance(self) -> Report:
+        self._alive()
+        try:
+            if self._trial_run is None:
+                self._trial_run = self._start()
+            return self._trial_run.advance()
+        finally:
+            if self._guardian is not None:
+                self._guardian.rest()
+
+    def _alive(self) -> None:
+        if self._guardian is not None:
+            self._guardian.alive(self._trial["number"])
 
     def _begin(self, config: dict[str, Any]) -> None:
         self._trial = config
@@ -109,6 +131,7 @@ class CellTrial(tune.Trainable):
             checkpoint_every_s=assignment.checkpoint_every_s,
             objective=assignment.objective,
             batch_size=trial["config"]["training"]["batch_size"],
+            alive=self._alive,
         )
 
     def _begin_alone(self) -> Callable[[Checkpoint | None], Training]:
@@ -121,9 +144,12 @@ class CellTrial(tune.Trainable):
         return lambda checkpoint: OwnPack(config, device, checkpoint)
 
     def _begin_hosted(self) -> Callable[[Checkpoint | None], Training]:
-        from longhaul.search.hosted_training import HostedTraining, describe_host
+        from longhaul.search.hosted_training import HostedTraining, Patience, describe_host
 
         trial = self._trial
         host = self._assignment.hosts[trial["host"]]
-        self._folder.write_environment(describe_host(host) | {"host": trial["host"]})
-        return lambda checkpoint: HostedTraining(host, trial["number"], trial["config"], checkpoint)
+        patience = Patience(self._assignment.report_deadline_s, self._alive)
+        self._folder.write_environment(describe_host(host, patience) | {"host": trial["host"]})
+        return lambda checkpoint: HostedTraining(
+            host, trial["number"], trial["config"], checkpoint, patience
+        )

@@ -20,8 +20,10 @@ KEEP_S = 60.0
 SPARE = {"cpu": 0.0, "cuda": 0.5}
 """The part of a pack's slots that may lie idle, see `ContinuousPack`."""
 
+APART = "apart"
 Entry = tuple[Progress, TrialOutcome | None] | str
-"""What becomes of a trial: progress, with what it leaves in the end; or the traceback."""
+"""What becomes of a trial: progress, with what it leaves in the end; or the traceback; or `APART`,
+where its pack hung and nobody can tell by whose fault."""
 
 
 @dataclass
@@ -62,6 +64,8 @@ class TrainingLane:
         self._packs: dict[Hashable, _Hosted] = {}
         self._numbers: dict[str, int] = {}
         self._failed = failed
+        # Since when, and with whom: the step that is being done.
+        self._doing: tuple[float, list[str]] | None = None
         threading.Thread(target=self._run, name="training", daemon=True).start()
 
     @property
@@ -83,6 +87,13 @@ class TrainingLane:
         """Whether anything is left to train."""
         with self._called:
             return bool(self._orders) or self._training()
+
+    def hanging(self, deadline_s: float) -> list[str]:
+        """Those, by ticket, with whom one step takes longer than so many seconds."""
+        doing = self._doing
+        if doing is None or time.monotonic() - doing[0] < deadline_s:
+            return []
+        return doing[1]
 
     def _order(self, order: Callable[[], None]) -> None:
         with self._called:
@@ -114,7 +125,9 @@ class TrainingLane:
         for key, hosted in list(self._packs.items()):
             if hosted.pack.stretches:
                 hosted.used = time.monotonic()
+                self._doing = hosted.used, [str(one) for one in hosted.pack.stretches]
                 self._step(key, hosted)
+                self._doing = None
 
     def _step(self, key: Hashable, hosted: _Hosted) -> None:
         try:

@@ -47,6 +47,7 @@ class TrialRun:
         checkpoint_every_s: seconds between checkpoints besides those at rungs.
         objective: what the search minimises.
         batch_size: the trial's.
+        alive: called with every point.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class TrialRun:
         checkpoint_every_s: float,
         objective: Objective = LOSS,
         batch_size: int = 1,
+        alive: Callable[[], None] = lambda: None,
     ) -> None:
         self._folder = folder
         self._begin = begin
@@ -69,6 +71,7 @@ class TrialRun:
         self._checkpoint_every_s = checkpoint_every_s
         self._objective = objective
         self._batch_size = batch_size
+        self._alive = alive
         self._curve = _recorded_curve(folder, objective)
         self._pending: list[dict[str, object]] = []
         self._training: Training | None = None
@@ -104,6 +107,7 @@ class TrialRun:
         training = self._training = self._training or self._begin(self._checkpoint())
         flushed = time.monotonic()
         for point, checkpoint in training.train(rung, self._checkpoint_every_s):
+            self._alive()
             self._record(point)
             now = time.monotonic()
             # A checkpoint must not be ahead of the points: nobody would train for them again.

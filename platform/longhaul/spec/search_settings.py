@@ -190,6 +190,12 @@ class SearchSettings(Settings):
     )
     retries: int = setting(1, ge=0, help="how often a trial that failed is run again")
     checkpoint_every_s: float = setting(60.0, gt=0, help="seconds between checkpoints of a trial")
+    report_deadline_s: float | None = setting(
+        None,
+        gt=0,
+        help="seconds without a point of its curve after which a trial hangs: its process is "
+        "ended, and the trial is run again as one that failed; null: no limit",
+    )
 
     def check(self) -> None:
         """An order by number needs to know how many trials run at once."""

@@ -1,0 +1,182 @@
+"""The fault table: what a search keeps when things break, and what the plain stack keeps.
+
+    .venv/bin/python benchmarks/faults.py [PYTEST OPTION ...]
+
+Runs every test that carries the marker ``fault``, also the slow ones, and writes faults.md to
+benchmarks/results/. The column of the plain stack is what plain_faults.py measured last.
+"""
+
+import json
+import os
+import sys
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fault_rows import ROWS
+from machine import machine_table
+
+FOLDER = Path(__file__).parent
+RESULTS = FOLDER / "results"
+COUNTS = ("reports", "lost", "doubled")
+"""What a test may record with pytest's ``record_property``: integers."""
+
+
+@dataclass
+class Outcome:
+    """What became of one test.
+
+    Attributes:
+        row: of the table.
+        what: is broken, in words.
+        result: passed, failed or skipped.
+        counts: reports acknowledged under the fault, and how many of them were lost or doubled.
+        seconds: it took.
+        reason: why it was skipped.
+        note: what else it measured, in words; recorded as the property ``note``.
+    """
+
+    row: str
+    what: str
+    result: str = "not run"
+    counts: dict[str, int] = field(default_factory=dict)
+    seconds: float = 0.0
+    reason: str = ""
+    note: str = ""
+
+
+class Recorder:
+    """A plug-in of pytest that notes what the tests with the marker say and do."""
+
+    def __init__(self) -> None:
+        self.outcomes: dict[str, Outcome] = {}
+
+    def pytest_collection_modifyitems(self, items: list[Any]) -> None:
+        """Notes what there is."""
+        for item in items:
+            mark = item.get_closest_marker("fault")
+            if mark is not None:
+                self.outcomes[item.nodeid] = Outcome(*mark.args)
+
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        """Notes what became of it; a failure in any phase stays one."""
+        outcome = self.outcomes.get(report.nodeid)
+        if outcome is None:
+            return
+        outcome.seconds += report.duration
+        for name, value in report.user_properties if report.when == "teardown" else ():
+            if name == "note":
+                outcome.note = str(value)
+            elif name in COUNTS:
+                outcome.counts[name] = outcome.counts.get(name, 0) + int(value)
+        if report.outcome == "skipped":
+            outcome.result, outcome.reason = "skipped", str(report.longrepr[-1])
+        elif report.outcome == "failed" or (report.when == "call" and outcome.result != "failed"):
+            outcome.result = report.outcome
+
+
+def page(outcomes: Iterable[Outcome], plain: dict[str, Any], load: float) -> str:
+    """The table as Markdown."""
+    by_row: dict[str, list[Outcome]] = defaultdict(list)
+    for one in outcomes:
+        by_row[one.row].append(one)
+    head = ["fault", "expected, besides", "tests", "result", "lost", "doubled", "plain stack"]
+    lines = [_line(head), _line(["---"] * 3 + ["---", "--:", "--:", "---"])]
+    details = []
+    for key, row in ROWS.items():
+        found = by_row.get(key, [])
+        told = plain.get("rows", {}).get(key, "not run")
+        cells = [row.title, row.expected, str(len(found)), _result(found)]
+        lines.append(_line([*cells, _count(found, "lost"), _count(found, "doubled"), told]))
+        details += [f"- **{row.title}**", *_what(found)]
+    skipped = sorted({one.reason for ones in by_row.values() for one in ones if one.reason})
+    return "\n".join(
+        [
+            PREFACE.format(load=load, plain=plain.get("title", "not measured yet")),
+            *lines,
+            "",
+            "## What is broken",
+            "",
+            *details,
+            "",
+            *(f"Skipped: {reason}" for reason in skipped),
+            machine_table(["ray", "optuna", "mlflow", "torch"]),
+            "",
+        ]
+    )
+
+
+def _line(cells: Iterable[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _result(found: list[Outcome]) -> str:
+    counted: dict[str, int] = defaultdict(int)
+    for one in found:
+        counted[one.result] += 1
+    if not found:
+        return "no test"
+    if set(counted) == {"passed"}:
+        return "held"
+    return ", ".join(f"{count} {result}" for result, count in sorted(counted.items()))
+
+
+def _count(found: list[Outcome], name: str) -> str:
+    """So many of so many reports; empty where no test counted."""
+    counts = [one.counts for one in found if one.counts]
+    if not counts:
+        return ""
+    return f"{sum(c.get(name, 0) for c in counts):,} of {sum(c['reports'] for c in counts):,}"
+
+
+def _what(found: list[Outcome]) -> list[str]:
+    told: dict[str, list[Outcome]] = defaultdict(list)
+    for one in found:
+        told[one.what].append(one)
+    return [
+        f"  - {what} ({len(ones)} test{'s' * (len(ones) > 1)}, "
+        f"{sum(one.seconds for one in ones):.0f} s)"
+        + "".join(f": {one.note}" for one in ones if one.note)
+        for what, ones in told.items()
+    ]
+
+
+PREFACE = """\
+# What a search keeps when things break
+
+Written by `make faults`. Each test breaks the real thing: kills the process, fills the disk, cuts
+the network. After it every report that was acknowledged must be in the ledger exactly once and,
+delivered, in MLflow exactly once; no trial may be left running, N planned trials are N trials, the
+exit status is true, and every curve and decision is that of the undisturbed search. "Lost" and
+"doubled" are counted in whole searches against a log that the trials' own processes keep; rows
+without a figure are held by assertions alone.
+
+Plain stack: {plain}.
+One-minute load of the machine before the start: {load:.2f}.
+"""
+
+
+def main() -> int:
+    """Runs the tests and writes the page."""
+    load = os.getloadavg()[0]
+    recorder = Recorder()
+    words = ["-o", "addopts=", "--import-mode=importlib", "--strict-markers", "-ra", "-q"]
+    tests = FOLDER.parent / "tests"
+    status = pytest.main(
+        ["--rootdir", str(tests.parent), *words, "-m", "fault", str(tests), *sys.argv[1:]],
+        plugins=[recorder],
+    )
+    ran = [one for one in recorder.outcomes.values() if one.row in ROWS]
+    saved = RESULTS / "plain_faults.json"
+    plain = json.loads(saved.read_text("utf-8")) if saved.exists() else {}
+    text = page(ran, plain, load)
+    (RESULTS / "faults.md").write_text(text, encoding="utf-8")
+    print(text, end="")
+    return int(status)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,139 @@
+"""Whole searches whose MLflow is slow, failing, flapping or gone; and the database behind it."""
+
+import random
+import shutil
+import socket
+import subprocess
+import threading
+import time
+
+import pytest
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(1200)]
+
+CELL = {"name": "slow_lstm", "hidden_size": 8, "wait_s": 0.02}
+CELL["forget_bias"] = {"uniform": [0, 3]}
+TRIALS = 4
+
+
+def search(project, uri, **environment):
+    space = project.space("tracked", cell=CELL, search={"trials": TRIALS})
+    return project.start("search", space, "--json", "--tracking-uri", uri, **environment)
+
+
+def sync(project, uri):
+    delivered = project.run("sync", "tracked", "--tracking-uri", uri)
+    assert delivered.popen.returncode == 0, delivered.stderr
+
+
+@pytest.mark.parametrize(
+    ("kind", "share"), [("before", 0.05), ("after", 0.05), ("hang", 0.1), ("slow", 0)]
+)
+@pytest.mark.fault("mlflow-flaky", "a whole search: 5 % 500s, before or after; hanging; 300 ms")
+def test_a_bad_server_gets_everything_once(
+    new_project, mlflow_server, fault_proxy, invariants, kind, share
+):
+    dice = random.Random(0)
+    fault_proxy.fault = lambda method, path: kind if dice.random() < share else "pass"
+    fault_proxy.delay_s = 0.3 if kind == "slow" else 0.0
+    project = new_project()
+    driver = search(project, fault_proxy.uri, MLFLOW_HTTP_REQUEST_TIMEOUT="2")
+    assert driver.wait() == 0, driver.stderr
+    invariants.hold(project, "tracked", TRIALS, driver)
+    fault_proxy.fault, fault_proxy.delay_s = (lambda method, path: "pass"), 0.0
+    sync(project, mlflow_server.uri)
+    invariants.delivered(project, "tracked", mlflow_server.uri)
+
+
+@pytest.mark.fault("mlflow-dead", "no server during a whole search")
+def test_a_server_that_was_never_there_gets_everything_later(
+    new_project, mlflow_server, invariants
+):
+    mlflow_server.stop()
+    project = new_project()
+    driver = search(project, mlflow_server.uri)
+    assert driver.wait() == 0, driver.stderr
+    assert driver.stderr.count("longhaul sync tracked") == 1
+    invariants.hold(project, "tracked", TRIALS, driver)
+    mlflow_server.start()
+    sync(project, mlflow_server.uri)
+    invariants.delivered(project, "tracked", mlflow_server.uri)
+
+
+@pytest.mark.fault("mlflow-dead", "the server is cut off and back every few seconds")
+def test_a_server_that_flaps_gets_everything_once(
+    new_project, mlflow_server, fault_proxy, invariants
+):
+    over = threading.Event()
+    up = [True]
+
+    def flap():
+        while not over.wait(2.0):
+            up[0] = not up[0]
+
+    fault_proxy.fault = lambda method, path: "pass" if up[0] else "cut"
+    thread = threading.Thread(target=flap)
+    thread.start()
+    try:
+        project = new_project()
+        driver = search(project, fault_proxy.uri, MLFLOW_HTTP_REQUEST_TIMEOUT="2")
+        assert driver.wait() == 0, driver.stderr
+    finally:
+        over.set()
+        thread.join()
+    assert fault_proxy.seen["cut"] > 0
+    invariants.hold(project, "tracked", TRIALS, driver)
+    sync(project, mlflow_server.uri)
+    invariants.delivered(project, "tracked", mlflow_server.uri)
+
+
+class Postgres:
+    """A cluster of PostgreSQL on the loopback device, run by a user who is not root."""
+
+    def __init__(self, folder):
+        self._folder = folder
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self._port = probe.getsockname()[1]
+        folder.mkdir()
+        shutil.chown(folder, "postgres")
+        self._do("initdb", "--username", "longhaul", "--auth", "trust", "-D", str(folder / "data"))
+        self.uri = f"postgresql://longhaul@127.0.0.1:{self._port}/postgres"
+        self.control("start")
+
+    def control(self, *words):
+        options = f"-p {self._port} -c listen_addresses=127.0.0.1 -k {self._folder}"
+        log = str(self._folder / "log")
+        self._do("pg_ctl", "-D", str(self._folder / "data"), "-l", log, "-o", options, "-w", *words)
+
+    def _do(self, program, *words):
+        command = ["runuser", "-u", "postgres", "--", program, *words]
+        subprocess.run(command, check=True, capture_output=True, cwd="/")
+
+
+@pytest.fixture
+def postgres(tmp_path_factory):
+    pytest.importorskip("psycopg2", reason="psycopg2 is not installed: MLflow needs it")
+    if shutil.which("initdb") is None or shutil.which("runuser") is None:
+        pytest.skip("PostgreSQL is not installed")
+    base = tmp_path_factory.mktemp("postgres")
+    for folder in (base, base.parent, base.parent.parent):
+        folder.chmod(0o755)
+    server = Postgres(base / "server")
+    yield server
+    server.control("stop", "-m", "immediate")
+
+
+@pytest.mark.fault("postgres", "PostgreSQL stopped at once, three times, for some seconds each")
+def test_a_database_that_restarts_gets_everything_once(new_project, postgres, invariants):
+    project = new_project()
+    driver = search(project, postgres.uri)
+    for _ in range(3):
+        project.await_witness(driver, lambda one: one.get("kind") == "reported")
+        postgres.control("stop", "-m", "immediate")
+        time.sleep(3)
+        postgres.control("start")
+    assert driver.wait() == 0, driver.stderr
+    invariants.hold(project, "tracked", TRIALS, driver)
+    sync(project, postgres.uri)
+    invariants.delivered(project, "tracked", postgres.uri)

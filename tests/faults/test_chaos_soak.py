@@ -1,0 +1,220 @@
+"""Faults at random, one after the other, on a search of many short trials.
+
+`LONGHAUL_SOAK_MINUTES` (30) says for how long things break; the trials are in proportion, 2,000 in
+half an hour, 64 at a time. `LONGHAUL_SOAK_SEED` (0) says in which order.
+"""
+
+import importlib.util
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+MINUTES = float(os.environ.get("LONGHAUL_SOAK_MINUTES", "30"))
+SEED = int(os.environ.get("LONGHAUL_SOAK_SEED", "0"))
+TRIALS, PARALLEL = max(40, round(2000 * MINUTES / 30)), 64
+PROGRAM = Path(__file__).with_name("simulated_search.py")
+PAUSE_S = (1.0, 12.0)
+"""Between two faults."""
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(60 * MINUTES * 4 + 1800)]
+
+
+@pytest.fixture(scope="module")
+def simulated():
+    spec = importlib.util.spec_from_file_location("simulated_search", PROGRAM)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+class Soak:
+    """The search, its drivers, its server, and what can be done to them."""
+
+    def __init__(self, folder, server):
+        self.storage = folder / "runs"
+        self.truth = folder / "truth.jsonl"
+        self._server = server
+        self._log = (folder / "driver.log").open("wb")
+        self.driver = None
+        self.done = Counter()
+        self.largest = Counter()
+
+    def begin(self):
+        words = [sys.executable, "-P", str(PROGRAM), str(self.storage), self._server.uri]
+        self.driver = subprocess.Popen(
+            [*words, str(TRIALS), str(PARALLEL)],
+            stdout=self._log,
+            stderr=self._log,
+            env=os.environ | {"MLFLOW_HTTP_REQUEST_TIMEOUT": "5"},
+            start_new_session=True,
+        )
+
+    def running(self):
+        return self.driver.poll() is None
+
+    def writer(self):
+        """The process that writes to MLflow."""
+        return next(
+            (pid for pid in children(self.driver.pid) if "longhaul.tracking" in title(pid)), None
+        )
+
+    def look(self):
+        """Notes how much memory they take, in MiB."""
+        for name, pid in (("driver", self.driver.pid), ("writer", self.writer())):
+            if pid is not None:
+                self.largest[name] = max(self.largest[name], resident_mib(pid))
+
+    def kill_driver(self):
+        self.driver.kill()
+        self.driver.wait()
+
+    def overtake_driver(self):
+        """It stands still, another one takes over, and then it goes on."""
+        stopped = self.driver
+        stopped.send_signal(signal.SIGSTOP)
+        self.begin()
+        time.sleep(6)
+        stopped.send_signal(signal.SIGCONT)
+        stopped.wait(60)
+
+    def kill_writer(self):
+        pid = self.writer()
+        if pid is not None:
+            os.kill(pid, signal.SIGKILL)
+
+    def stop_writer(self):
+        pid = self.writer()
+        if pid is not None:
+            os.kill(pid, signal.SIGSTOP)
+            time.sleep(5)
+            os.kill(pid, signal.SIGCONT)
+
+    def restart_server(self):
+        self._server.stop()
+        time.sleep(3)
+        self._server.start()
+
+    def tear_checkpoint(self):
+        """The newest one of some trial, under a driver that has died."""
+        self.kill_driver()
+        found = sorted(self.storage.glob("soak/trials/*/checkpoint/*/step"))
+        if found:
+            max(found, key=lambda path: path.stat().st_mtime).write_bytes(b"")
+
+    def close(self):
+        for pid in [*children(self.driver.pid), self.driver.pid] if self.running() else []:
+            os.kill(pid, signal.SIGKILL)
+        self.driver.wait()
+        self._log.close()
+
+
+FAULTS = ["kill_driver", "overtake_driver", "kill_writer", "stop_writer", "restart_server"]
+FAULTS += ["tear_checkpoint", "kill_driver"]
+
+
+def children(pid):
+    try:
+        return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+
+
+def title(pid):
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    except OSError:
+        return ""
+
+
+def resident_mib(pid):
+    try:
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    except OSError:
+        return 0
+    return pages * os.sysconf("SC_PAGE_SIZE") // 2**20
+
+
+@pytest.fixture
+def soak(tmp_path, mlflow_server):
+    soak = Soak(tmp_path, mlflow_server)
+    soak.begin()
+    yield soak
+    soak.close()
+
+
+@pytest.mark.fault("chaos", "random faults, one every few seconds, on thousands of trials")
+def test_a_search_survives_faults_at_random(soak, simulated, content_of, record_property):
+    chance = random.Random(SEED)
+    over = time.monotonic() + 60 * MINUTES
+    while time.monotonic() < over:
+        until = time.monotonic() + chance.uniform(*PAUSE_S)
+        while time.monotonic() < until:
+            soak.look()
+            time.sleep(0.5)
+        if not soak.running():
+            soak.begin()
+            continue
+        fault = chance.choice(FAULTS)
+        soak.done[fault] += 1
+        getattr(soak, fault)()
+    while soak.running() and soak.driver.wait() != 0:
+        soak.begin()
+    record_property("note", f"{dict(soak.done)}; memory at most {dict(soak.largest)} MiB")
+    check(soak, simulated, content_of, record_property)
+
+
+def check(soak, simulated, content_of, record_property):
+    from longhaul.ledger import Ledger
+    from longhaul.search.replay import replay
+    from longhaul.spec.search_spec import SearchSpec
+    from longhaul.tracking.connection import connect
+    from longhaul.tracking.follow import deliver_once
+    from longhaul.tracking.replay import Replay
+
+    ledger = Ledger.open(soak.storage, "soak")
+    record, events = ledger.record(), ledger.events()
+    assert record.state == "completed"
+    assert not ledger.is_owned()
+    assert sorted(record.trials) == list(range(TRIALS))
+    told = Counter((e.trial, e.data["step"]) for e in events if e.kind == "reported")
+    told.update((e.trial, e.data["step"]) for e in events if e.kind == "diverged")
+    lines = soak.truth.read_text().split("\n")[:-1]
+    truth = {(one["trial"], one["step"]) for one in map(simulated.json.loads, lines)}
+    lost = len(truth - told.keys())
+    doubled = sum(count - 1 for count in told.values())
+    for name, count in (("reports", len(truth)), ("lost", lost), ("doubled", doubled)):
+        record_property(name, count)
+    assert (lost, doubled) == (0, 0)
+    kinds = Counter((event.trial, event.kind) for event in events)
+    for number, trial in record.trials.items():
+        ends = ("finished", "stopped", "diverged", "failed")
+        assert kinds[number, "suggested"] == 1
+        assert sum(kinds[number, end] for end in ends) == 1
+        rows = ledger.trial(number).history().to_pylist()
+        values = {row["step"]: row["valid/loss"] for row in rows}
+        assert list(values) == list(range(1, len(values) + 1))
+        assert (trial.state == "diverged") == (simulated.diverges(number) and len(values) == 2)
+        for step, value in values.items():
+            if trial.state != "diverged" or step == 1:
+                assert value == simulated.loss(trial.config, step)
+    spec = SearchSpec.from_text(ledger.spec_text(), "spec.yaml", name="soak")
+    assert replay(spec, events).differences == ()
+
+    uri = soak._server.uri
+    delivery = Replay(ledger, lambda: connect(uri), uri)
+    assert deliver_once(ledger, delivery, 600.0).delivered
+    content = content_of(uri)
+    assert len(content) == TRIALS + 1
+    for name, run in content.items():
+        if name != "soak":
+            rows = ledger.trial(int(name.split()[0])).history().to_pylist()
+            steps = [step for step, _, _ in run["metrics"].get("valid/loss", [])]
+            assert steps == [row["step"] for row in rows], name
+            assert run["status"] != "RUNNING"

@@ -1,0 +1,61 @@
+"""Whole searches in which trials hang, or are stopped, or lie about their memory."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
+
+CELL = {"name": "slow_lstm", "hidden_size": 8, "wait_s": 0.02}
+CELL["forget_bias"] = {"uniform": [0, 3]}
+DEADLINE = {"report_deadline_s": 6, "retries": 2}
+HOST, TRIAL = "ray::PackHostActor", ("ray::CellTrial", "ray::ResourceTrainable")
+
+
+def title_of(pid):
+    return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+
+
+def rows(one):
+    return "row" in one
+
+
+@pytest.mark.slow
+@pytest.mark.fault("hang", "in a whole search one trial hangs, and another's process is stopped")
+def test_trials_that_hang_or_are_stopped_are_run_again(new_project, invariants):
+    project = new_project()
+    space = project.space("hung", cell=CELL, search={"trials": 4} | DEADLINE)
+    driver = project.start("search", space, "--json")
+    project.await_witness(driver, rows)
+    (project.plugins / "hang").touch()
+    hung = project.await_witness(driver, lambda one: one.get("kind") == "started")
+    point = project.await_witness(driver, rows)
+    os.kill(point["pid"], signal.SIGSTOP)
+    assert driver.wait() == 0, driver.stderr
+    assert not (project.plugins / "hang").exists(), hung
+    invariants.hold(project, "hung", 4, driver)
+    attempts = [one.attempts for one in project.ledger("hung").record().trials.values()]
+    assert sum(attempts) == 4 + 2
+    invariants.delivered(project, "hung")
+
+
+@pytest.mark.slow
+@pytest.mark.fault("hang", "a pack host is stopped, and later a trial in it hangs")
+def test_a_host_that_is_stopped_or_hangs_costs_some_steps(new_project, invariants):
+    project = new_project()
+    space = project.space(
+        "packs", cell=CELL, search={"trials": 4} | DEADLINE, resources={"slots": 4}
+    )
+    driver = project.start("search", space, "--json")
+    project.await_witness(driver, lambda one: one.get("kind") == "reported")
+    (host, *_) = [one for one in driver.look() if one.alive and title_of(one.pid).startswith(HOST)]
+    os.kill(host.pid, signal.SIGSTOP)
+    project.await_witness(driver, lambda one: one.get("kind") == "reported")
+    (project.plugins / "hang").touch()
+    assert driver.wait() == 0, driver.stderr
+    assert not (project.plugins / "hang").exists()
+    assert not host.alive
+    invariants.hold(project, "packs", 4, driver)
+    invariants.delivered(project, "packs")
