@@ -37,6 +37,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "cells": ("longhaul.cli.cells:cells", "List the cells, or show one."),
     "tasks": ("longhaul.cli.tasks:tasks", "List the tasks, or show one."),
     "data": ("longhaul.cli.data:data", "List the data sets that tasks read, or convert one."),
+    "clean": ("longhaul.cli.clean:clean_command", "Remove what searches can do without."),
     "doctor": ("longhaul.cli.doctor:doctor_command", "Try everything that a search needs."),
 }
 

@@ -18,6 +18,7 @@ from longhaul.search.fleet import Fleet, local_resources, plan
 from longhaul.search.forecast import local_forecast
 from longhaul.search.metrics import Watch
 from longhaul.search.run import INTERRUPTED, SearchRun
+from longhaul.search.scratch import scratch_prefix
 from longhaul.search.seats import Seats
 from longhaul.spec.search_settings import CHANGEABLE
 from longhaul.spec.search_spec import SearchSpec
@@ -249,7 +250,7 @@ def _tune(tuner: Callable[[str], Any], tick: Callable[[], None]) -> None:
 
     def fit() -> None:
         try:
-            with tempfile.TemporaryDirectory(prefix="longhaul-tune-") as scratch:
+            with tempfile.TemporaryDirectory(prefix=scratch_prefix()) as scratch:
                 tuner(scratch).fit()
         except BaseException as error:  # raised again by the main thread
             errors.append(error)
