@@ -79,8 +79,12 @@ class Pack:
         self._summed = [0] * len(trials)
         self._last_points = [0] * len(trials)
         self._clocks = [(0, time.perf_counter())] * len(trials)
-        self.best_value = self._vector([math.inf] * len(trials), torch.float64)
+        # Lower is better, whichever way the metric goes that selects.
+        self._best_value = self._vector([math.inf] * len(trials), torch.float64)
         self.best_step = [0] * len(trials)
+        """Training steps after which each slot's weights validated best."""
+        self.best_loss = [math.inf] * len(trials)
+        """Validation loss of those weights."""
         self._best_weights = {name: t.clone() for name, t in self.model.state_dict().items()}
         self._views: dict[tuple[int, ...], SequenceModel] = {}
         for p, state in enumerate(states or ()):
@@ -165,6 +169,7 @@ class Pack:
             last_point=self._last_points[slot],
             summed=self._summed[slot],
             best_step=self.best_step[slot],
+            best_loss=self.best_loss[slot],
             divergence=self.divergences[slot],
             tensors={name: t.detach().clone() for name, t in self._tensors(slot).items()},
         )
@@ -184,6 +189,7 @@ class Pack:
                 tensor.copy_(state.tensors[name])
         self.steps_done[slot], self._last_points[slot] = state.step, state.last_point
         self._summed[slot], self.best_step[slot] = state.summed, state.best_step
+        self.best_loss[slot] = state.best_loss
         self.divergences[slot] = state.divergence
         self._set_clocks([slot])
 
@@ -193,7 +199,7 @@ class Pack:
         best = {f"best.{name}": t for name, t in self._best_weights.items()}
         optimizer = {f"optimizer.{name}": t for name, t in self.optimizer.tensors().items()}
         carried = self._carried.tensors() if self._carried else {}
-        leading = model | best | optimizer | carried | {"best_value": self.best_value}
+        leading = model | best | optimizer | carried | {"best_value": self._best_value}
         views = {name: tensor[slot : slot + 1] for name, tensor in leading.items()}
         return views | {"sums": self._sums[:, slot : slot + 1]}
 
@@ -265,7 +271,7 @@ class Pack:
         if valid:
             model = self._view(tuple(slots))
             found = evaluate(model, self.task, self.measure.validation)
-            self._keep_best(slots, found["loss"])
+            self._keep_best(slots, found)
             told = {f"valid/{name}": values for name, values in found.items()}
             told["valid/over_baseline"] = found["loss"] / self.task.baseline
             penalty = model.cell.penalty()
@@ -302,13 +308,16 @@ class Pack:
         recurrent = model.cell.diagnostics()
         return measured | {f"recurrent/{name}": values for name, values in recurrent.items()}
 
-    def _keep_best(self, slots: Sequence[int], losses: Tensor) -> None:
+    def _keep_best(self, slots: Sequence[int], found: Mapping[str, Tensor]) -> None:
         current = self.model.state_dict()
-        lowest = self.best_value.tolist()
-        for p, loss in zip(slots, losses.tolist(), strict=True):
-            if self.divergences[p] is None and loss < lowest[p]:
-                self.best_value[p] = loss
-                self.best_step[p] = self.steps_done[p]
+        lowest = self._best_value.tolist()
+        metric = self.trials[0].training.select or "loss"
+        values = found[metric].double()
+        values = -values if self.task.better[metric] == "higher" else values
+        for p, value, loss in zip(slots, values.tolist(), found["loss"].tolist(), strict=True):
+            if self.divergences[p] is None and value < lowest[p]:
+                self._best_value[p] = value
+                self.best_step[p], self.best_loss[p] = self.steps_done[p], loss
                 for name, best in self._best_weights.items():
                     best[p] = current[name][p]
 
