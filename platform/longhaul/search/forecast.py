@@ -60,7 +60,8 @@ class Forecast:
 
     def lines(self) -> list[str]:
         """For people."""
-        told = f"at most {self.trials:,} trials × {self.steps:,} steps = {self.most_steps:,} steps"
+        trials = "1 trial" if self.trials == 1 else f"{self.trials:,} trials"
+        told = f"at most {trials} × {self.steps:,} steps = {self.most_steps:,} steps"
         lines = [f"{told}, about {self.expected_steps:,} to be expected"]
         if self.seconds is not None and self.speed is not None:
             lines.append(
