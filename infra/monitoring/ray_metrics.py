@@ -101,8 +101,7 @@ if __name__ == "__main__":
     # imported here: its version is all that is wanted
     import ray
 
-    print(
-        f"# Names of what Ray {ray.__version__}, on a node without a GPU, and a search report, one a line."
-    )
+    what = f"what Ray {ray.__version__}, on a node without a GPU, and a search report"
+    print(f"# Names of {what}, one a line.")
     print("# Renewed by: python infra/monitoring/ray_metrics.py > infra/monitoring/ray-metrics.txt")
     print("\n".join(sorted(names)))
