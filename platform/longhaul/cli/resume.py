@@ -4,11 +4,14 @@ import click
 
 from longhaul.cli.options import (
     address_option,
+    cluster_option,
+    given,
     json_option,
     log_format_option,
     name_argument,
     storage_option,
     tracking_option,
+    wheel_options,
 )
 
 
@@ -22,6 +25,8 @@ from longhaul.cli.options import (
 @tracking_option
 @address_option
 @log_format_option
+@cluster_option
+@wheel_options
 @json_option
 def resume_command(
     name: str,
@@ -31,6 +36,9 @@ def resume_command(
     tracking_uri: str,
     address: str | None,
     log_format: str,
+    cluster: str | None,
+    wheel: str | None,
+    packages: tuple[str, ...],
     as_json: bool,
 ) -> None:
     """Go on with search NAME from its ledger, or extend it.
@@ -40,6 +48,7 @@ def resume_command(
     \b
     longhaul resume copying-quickstart
     longhaul resume copying-quickstart --trials 32
+    longhaul resume copying-quickstart --cluster http://HEAD:8265
     """
     from longhaul.cli.searching import run_and_report
     from longhaul.ledger import Ledger
@@ -47,11 +56,16 @@ def resume_command(
     from longhaul.search.driver import Place
     from longhaul.spec.search_spec import SearchSpec
 
+    overrides = {"trials": trials, "parallel": parallel}
+    if cluster is not None and address is None:
+        from longhaul.cli.on_cluster import resume_there, wishes
+
+        wanted = wishes(given("storage"), given("tracking_uri"), wheel, packages)
+        resume_there(cluster, name, overrides, wanted, as_json)
+        return
     ledger = Ledger.open(storage, name)
     if address is None:  # a cluster's nodes have data of their own
         prepare_data(SearchSpec.from_text(ledger.spec_text(), f"{name}/spec.yaml", name=name))
-    asked = {"trials": trials, "parallel": parallel}
-    overrides = {key: value for key, value in asked.items() if value is not None}
-    run_and_report(
-        ledger, Place(storage, tracking_uri, address), overrides, as_json, log_format=log_format
-    )
+    asked = {key: value for key, value in overrides.items() if value is not None}
+    place = Place(storage, tracking_uri, address)
+    run_and_report(ledger, place, asked, as_json, log_format=log_format)
