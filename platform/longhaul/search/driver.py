@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from types import FrameType
 from typing import Any, Protocol
 
@@ -17,6 +18,7 @@ from longhaul.ledger import Ledger, SearchRecord
 from longhaul.search.fleet import Fleet, plan
 from longhaul.search.run import INTERRUPTED, SearchRun
 from longhaul.search.seats import Seats
+from longhaul.search.standstill import Standstill
 from longhaul.spec.search_spec import SearchSpec
 from longhaul.tracking import Lag, TrackingProcess
 
@@ -88,9 +90,14 @@ def run_search(
         tracking = TrackingProcess(place.storage, ledger.name, place.tracking_uri)
         tracking.start()
 
+        standstill = Standstill()
+
         def tick() -> None:
             view.show(run.record, run.trials)
             tracking.keep_alive()
+            told = standstill.told()
+            if told is not None:
+                view.warn(told)
 
         try:
             run.settle()
@@ -102,7 +109,8 @@ def run_search(
                         parallel = overrides.get("parallel") or spec.search.parallel
                         fleet = plan(spec, parallel, run.remaining, _threads(spec), _device(spec))
                         if run.stop_reason is None:
-                            _tune(lambda at: _tuner(spec, run, writer.fence, fleet, at), tick)
+                            tuner = partial(_tuner, spec, run, writer.fence, fleet, standstill)
+                            _tune(tuner, tick)
             run.close()
         finally:
             view.message("writing the rest to MLflow ...")
@@ -271,7 +279,9 @@ def _take_turns(run: SearchRun, parallel: int) -> Any:
     return turnstile
 
 
-def _tuner(spec: SearchSpec, run: SearchRun, fence: int, fleet: Fleet, scratch: str) -> Any:
+def _tuner(
+    spec: SearchSpec, run: SearchRun, fence: int, fleet: Fleet, standstill: Standstill, scratch: str
+) -> Any:
     # imported here: 3 s
     from ray import tune
 
@@ -303,7 +313,7 @@ def _tuner(spec: SearchSpec, run: SearchRun, fence: int, fleet: Fleet, scratch: 
     return tune.Tuner(
         trainable,
         tune_config=tune.TuneConfig(
-            search_alg=LedgerSearcher(run, seats),
+            search_alg=LedgerSearcher(run, seats, standstill),
             scheduler=scheduler,
             num_samples=-1,
             max_concurrent_trials=fleet.parallel,
@@ -315,7 +325,7 @@ def _tuner(spec: SearchSpec, run: SearchRun, fence: int, fleet: Fleet, scratch: 
             name="tune",
             verbose=0,
             stop=StopRequested(run),
-            callbacks=[StartedTrials(run)],
+            callbacks=[StartedTrials(run, standstill)],
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             failure_config=tune.FailureConfig(max_failures=spec.search.retries),
         ),
