@@ -1,8 +1,10 @@
 """When a search that stands still says so."""
 
+import socket
+
 import pytest
 
-from longhaul.search.standstill import STANDSTILL_S, Standstill
+from longhaul.search.standstill import LOOK_EVERY_S, SILENCE_S, STANDSTILL_S, Silence, Standstill
 
 
 @pytest.fixture
@@ -73,3 +75,25 @@ def test_the_searcher_and_its_callback_tell_of_every_turn(watch):
     searcher.on_trial_complete("a")
     searcher.suggest("b")
     assert watch._waiting == set()
+
+
+@pytest.mark.fault("gcs", "the control store does not answer: what the user is told")
+def test_a_cluster_that_is_gone_is_told_once_with_the_command_that_resumes(clock):
+    server = socket.create_server(("127.0.0.1", 0))
+    port = server.getsockname()[1]
+    watch = Silence("mine", f"127.0.0.1:{port}", lambda: clock[0])
+
+    def wait(seconds):
+        said = []
+        for _ in range(int(seconds / LOOK_EVERY_S) + 1):
+            clock[0] += LOOK_EVERY_S
+            said.append(watch.told())
+        return [words for words in said if words is not None]
+
+    assert wait(3 * SILENCE_S) == []
+    server.close()
+    (words,) = wait(3 * SILENCE_S)
+    assert "longhaul resume mine" in words
+    with socket.create_server(("127.0.0.1", port)):
+        assert wait(SILENCE_S) == []
+    assert len(wait(2 * SILENCE_S)) == 1

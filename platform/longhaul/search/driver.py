@@ -18,7 +18,7 @@ from longhaul.ledger import Ledger, SearchRecord
 from longhaul.search.fleet import Fleet, plan
 from longhaul.search.run import INTERRUPTED, SearchRun
 from longhaul.search.seats import Seats
-from longhaul.search.standstill import Standstill
+from longhaul.search.standstill import Silence, Standstill
 from longhaul.spec.search_spec import SearchSpec
 from longhaul.tracking import Lag, TrackingProcess
 
@@ -91,12 +91,12 @@ def run_search(
         tracking.start()
 
         standstill = Standstill()
+        watches: list[Standstill | Silence] = [standstill]
 
         def tick() -> None:
             view.show(run.record, run.trials)
             tracking.keep_alive()
-            told = standstill.told()
-            if told is not None:
+            for told in filter(None, [watch.told() for watch in watches]):
                 view.warn(told)
 
         try:
@@ -106,6 +106,7 @@ def run_search(
                     view.message("starting Ray ...")
                     with connected_to_ray(place.address):
                         take_signals()  # Ray has taken them for itself
+                        watches.append(Silence(ledger.name, _control_store()))
                         parallel = overrides.get("parallel") or spec.search.parallel
                         fleet = plan(spec, parallel, run.remaining, _threads(spec), _device(spec))
                         if run.stop_reason is None:
@@ -184,6 +185,13 @@ def connected_to_ray(address: str | None) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _control_store() -> str:
+    # imported here: Ray is running by now
+    import ray
+
+    return str(ray.get_runtime_context().gcs_address)
 
 
 def _connect(options: dict[str, Any], tries: int) -> None:

@@ -1,10 +1,15 @@
-"""Notices that no trial of a search runs, though some are to."""
+"""Notices what keeps a search from going on: nothing runs, or the cluster is gone."""
 
+import socket
 import time
 from collections.abc import Callable
 
 STANDSTILL_S = 60.0
 """How long nothing may run before somebody should be told."""
+SILENCE_S = 30.0
+"""How long a cluster may not answer; after 60 s Ray ends the process, without a word of ours."""
+LOOK_EVERY_S = 5.0
+"""Between two looks at the cluster."""
 
 
 class Standstill:
@@ -56,3 +61,43 @@ class Standstill:
             self._since = None
         elif self._since is None:
             self._since = self._clock()
+
+
+class Silence:
+    """Knows for how long the control store of a Ray cluster has not answered.
+
+    Args:
+        name: the search's.
+        address: HOST:PORT of the control store.
+        clock: seconds from anywhere, never backwards.
+    """
+
+    def __init__(
+        self, name: str, address: str, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._name = name
+        host, _, port = address.rpartition(":")
+        self._address = host.strip("[]"), int(port)
+        self._clock = clock
+        self._looked = self._heard = clock()
+        self._said = False
+
+    def told(self) -> str | None:
+        """What the user should know now; once for each silence."""
+        now = self._clock()
+        if now - self._looked < LOOK_EVERY_S:
+            return None
+        self._looked = now
+        try:
+            socket.create_connection(self._address, timeout=1.0).close()
+        except OSError:
+            if now - self._heard < SILENCE_S or self._said:
+                return None
+            self._said = True
+            return (
+                f"Ray's control store has not answered for {SILENCE_S:.0f} s. If it does not come "
+                "back, Ray ends this process; nothing is lost. Then go on with: "
+                f"longhaul resume {self._name}"
+            )
+        self._heard, self._said = now, False
+        return None
