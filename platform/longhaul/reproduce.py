@@ -198,7 +198,7 @@ def study_seeds(recording: Recording, count: int, progress: Progress, first: int
     pack = _pack([{**recording.config, "seed": seed} for seed in seeds], _like(recording)["device"])
     for points in pack.train():
         progress(points[0].step, pack.steps)
-    values: dict[str, list[float | None]] = {"valid/loss": pack.best_value.tolist()}
+    values: dict[str, list[float | None]] = {"valid/loss": pack.best_loss}
     for name in (tested := pack.test())[0]:
         values[name] = [one[name] for one in tested]
     alive = [divergence is None for divergence in pack.divergences]

@@ -213,6 +213,47 @@ def test_dots_stay_refused_everywhere_else():
         spec("[]", "search.enqueue={a.b: 1}")
 
 
+FILLED = """
+    - {training.optimizer.learning_rate: 2e-4, training.clip_norm: 10}
+    - {training.clip_norm: 1}
+    - {cell: lstm, cell.lstm.hidden_size: 8, cell.lstm.forget_bias: 1}
+    - {cell: exprnn, training.clip_norm: 10}"""
+
+
+def test_a_hole_that_is_filled_is_no_longer_part_of_the_points():
+    assert spec(FILLED, "training.clip_norm=10", "cell.lstm.hidden_size=6").enqueue == (
+        {"training.optimizer.learning_rate": 2e-4},
+        {"cell": "lstm", "cell.lstm.forget_bias": 1.0},
+        {"cell": "exprnn"},
+    )
+    assert spec("[{training.clip_norm: 1}]", "training.clip_norm=null").enqueue == ()
+
+
+def test_a_hole_that_another_takes_the_place_of_keeps_its_points():
+    changed = spec("[{training.clip_norm: 10}]", "training.clip_norm={choice: [10, 100]}")
+    assert changed.enqueue == ({"training.clip_norm": 10},)
+
+
+def test_lines_are_right_behind_a_point_that_is_gone():
+    points = FILLED + "\n    - {cell: exprn}"
+    found = refusal(points, "training.clip_norm=1")
+    assert found.startswith("my.yaml:18: search.enqueue.3.cell: found 'exprn'")
+
+
+def test_points_of_what_was_replaced_as_a_whole_are_refused_with_advice():
+    found = refusal(FILLED, "cell={name: lstm}")
+    assert "no hole is called 'cell'" in found
+    assert "It was replaced by --set cell: replace the points as well" in found
+    with_points = spec(FILLED, "cell={name: lstm}", "search.enqueue=[{training.clip_norm: 1}]")
+    assert with_points.enqueue == ({"training.clip_norm": 1},)
+
+
+def test_a_misspelt_hole_is_still_refused_where_another_was_filled():
+    found = refusal("[{training.clip_nrm: 1}]", "training.clip_norm=1")
+    assert "no hole is called 'training.clip_nrm'" in found
+    assert "replaced" not in found
+
+
 def test_more_points_than_trials_are_fine():
     points = ", ".join(f"{{training.optimizer.learning_rate: {n}e-3}}" for n in range(1, 7))
     summary = summarise(spec(f"[{points}]"))

@@ -157,10 +157,39 @@ def test_the_resolved_file_says_what_was_minimised_and_when_a_task_is_solved():
         ("{name: steps_to_solve, solved: loss < nan}", "expected a metric, < or >, and a number"),
         ("{name: steps_to_solve, solvd: loss < 1}", "unknown key 'solvd'; did you mean 'solved'?"),
         ("{choice: [loss, accuracy]}", "before its first trial"),
+        ("5", "expected the name of an objective or a mapping with one"),
     ],
 )
 def test_what_a_task_does_not_measure_is_refused_in_one_message(objective, message):
     assert message in refused(objective)
+
+
+@pytest.mark.parametrize(
+    ("objective", "select"),
+    [
+        ("loss", "loss"),
+        ("normalised_loss", "loss"),
+        ("accuracy", "accuracy"),
+        ("{name: metric, metric: loss}", "loss"),
+        ("steps_to_solve", "loss"),
+        ("{name: examples_to_solve, solved: accuracy > 0.9}", "accuracy"),
+    ],
+)
+def test_the_objective_selects_the_weights_unless_the_space_says_otherwise(objective, select):
+    made = spec(objective)
+    assert made.tree["training"]["select"] == select
+    assert SearchSpec.from_text(made.to_yaml(), "again.yaml", name="a") == made
+    said = SPACE.replace("steps: 600", "steps: 600, select: accuracy")
+    assert spec(objective, text=said).tree["training"]["select"] == "accuracy"
+
+
+def test_every_branch_of_a_choice_of_trainings_selects_alike():
+    branches = [f"{{steps: 600, batch_size: {size}}}" for size in (10, 20)]
+    training = f"training: {{choice: [{', '.join(branches)}]}}"
+    lines = [training if "training" in line else line for line in SPACE.splitlines()]
+    text = "\n".join(lines)
+    training = spec("accuracy", text=text).tree["training"]
+    assert [option["select"] for option in training.options] == ["accuracy", "accuracy"]
 
 
 def test_what_a_ledger_does_not_say_is_the_loss():

@@ -67,6 +67,16 @@ def test_the_command_line_changes_the_suite_or_every_search(write):
     assert suite.searches[0].spec.name == "other-1-copying-exprnn"
 
 
+def test_what_fills_a_hole_leaves_the_rest_of_the_points(write):
+    rate = "training.optimizer.learning_rate"
+    points = Suite.load(write()).searches[0].spec.enqueue
+    assert all(rate in point and len(point) > 1 for point in points)
+    filled = SUITE.replace("set: [task.delay=5,", f"set: [{rate}=0.01, task.delay=5,")
+    suite = Suite.load(write(filled))
+    left = tuple({name: one for name, one in point.items() if name != rate} for point in points)
+    assert suite.searches[0].spec.enqueue == left
+
+
 def test_seconds_alone_may_be_the_budget(write):
     suite = Suite.load(write(SUITE.replace("trials: 3, steps: 20, scheduler: full", "seconds: 60")),
                        ["training.steps=20"])  # fmt: skip

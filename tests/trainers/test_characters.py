@@ -13,7 +13,7 @@ from longhaul_trainers.data.store import open_data
 from longhaul_trainers.data.texts import PTB, pydoc_name, read_three
 from longhaul_trainers.errors import MissingDataError, UnusableDataError
 from longhaul_trainers.settings import dump, parse
-from longhaul_trainers.tasks import base
+from longhaul_trainers.tasks import evaluation_hash
 from longhaul_trainers.tasks.base import IGNORED
 from longhaul_trainers.tasks.characters import Characters, CharactersSettings
 
@@ -198,7 +198,7 @@ def test_a_long_set_hashes_as_if_it_were_in_memory(monkeypatch):
     task = characters("kerg-2019")
     found = []
     for steps in (5, 10**9):
-        monkeypatch.setattr(base, "_HASHED_STEPS", steps)
+        monkeypatch.setattr(evaluation_hash, "HASHED_STEPS", steps)
         found.append(task.evaluation_hash("validation", 10))
     whole = task.evaluation_set("validation", 10)
     digest = hashlib.sha256()

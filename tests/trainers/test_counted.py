@@ -146,11 +146,15 @@ def test_a_set_in_chunks_has_the_loss_of_the_whole(protocol, monkeypatch):
     built = pack(1, protocol=protocol)
     task = TASKS.get("sequences")(parse(TASKS.settings_type("sequences"), {"protocol": protocol}))
     batch = task.evaluation_set("test", 40)
-    whole = evaluate(built.model, task, EvaluationSet.cut(batch, 6, torch.device("cpu")))
+
+    def data():
+        return EvaluationSet(task, "test", 40, 6, torch.device("cpu"))
+
+    whole = evaluate(built.model, task, data())
     monkeypatch.setattr(evaluation, "CHUNK_FLOATS", 7 * 6 * len(batch.inputs))
-    data = EvaluationSet.cut(batch, 6, torch.device("cpu"))
-    assert [chunk.inputs.shape[1] for chunk in data.chunks] == [7, 7, 7, 7, 7, 5]
-    cut = evaluate(built.model, task, data)
+    sizes = [piece.inputs.shape[1] for run in data().runs() for piece in run]
+    assert sizes == [7, 7, 7, 7, 7, 5]
+    cut = evaluate(built.model, task, data())
     assert cut.keys() == whole.keys()
     for name, value in cut.items():
         assert value.item() == pytest.approx(whole[name].item(), rel=1e-6)

@@ -143,8 +143,8 @@ def test_a_diverging_trial_ends_at_that_step_and_harms_no_neighbour():
         assert divergence is not None
         assert 1 < divergence.step <= 4
         assert "loss" in divergence.reason or "gradient" in divergence.reason
-    assert pack.best_value[1].item() == min(metrics["valid/loss"] for _, metrics in alone)
-    assert math.isinf(pack.best_value[0].item())
+    assert pack.best_loss[1] == min(metrics["valid/loss"] for _, metrics in alone)
+    assert math.isinf(pack.best_loss[0])
 
 
 def test_a_single_diverged_trial_stops_training_with_a_last_point():

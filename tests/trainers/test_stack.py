@@ -142,9 +142,12 @@ def test_evaluation_uses_running_statistics_and_leaves_them():
     task = Adding(parse_component(TASKS, {"name": "adding", "length": 8}))
     model = SequenceModel(task, [MinGRUSettings(hidden_size=4, norm="batch")] * 2, generators(2))
     before = {key: tensor.clone() for key, tensor in model.state_dict().items()}
-    batch = task.evaluation_set("validation", 40)
-    whole = evaluate(model, task, EvaluationSet.cut(batch, 4, torch.device("cpu")))
-    parts = evaluate(model, task, EvaluationSet.cut(batch, 2**18, torch.device("cpu")))
+    whole, parts = (
+        evaluate(
+            model, task, EvaluationSet(task, "validation", 40, hidden_size, torch.device("cpu"))
+        )
+        for hidden_size in (4, 2**18)
+    )
     torch.testing.assert_close(whole["loss"], parts["loss"])
     assert model.training
     assert all(torch.equal(before[key], tensor) for key, tensor in model.state_dict().items())

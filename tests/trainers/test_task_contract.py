@@ -175,6 +175,16 @@ def test_a_larger_evaluation_set_begins_with_the_smaller(task, split):
     assert task.evaluation_hash(split, 37) != task.evaluation_hash(split, size)
 
 
+def test_an_evaluation_set_in_chunks_is_the_set(task):
+    whole = task.evaluation_set("test", 10)
+    for sequences in (1, 4, 10, 99):
+        chunks = list(task.evaluation_chunks("test", 10, sequences))
+        sizes = [chunk.inputs.shape[1] for chunk in chunks]
+        assert max(sizes) <= sequences
+        parts = [[getattr(chunk, part) for chunk in chunks] for part in ("inputs", "targets")]
+        assert equal(Batch(*(torch.cat(part, 1) for part in parts)), whole)
+
+
 def test_no_sequence_is_shared_between_the_splits(made_task):
     task = made_task
     batches = [task.evaluation_set("validation", 200), task.evaluation_set("test", 200)]

@@ -8,9 +8,9 @@ from scipy.integrate import solve_ivp
 from longhaul_trainers.cells.rnn import RNNSettings
 from longhaul_trainers.counter import Stream, uniform64
 from longhaul_trainers.settings import parse
-from longhaul_trainers.tasks.base import Batch
 from longhaul_trainers.tasks.fitzhugh_nagumo import FitzHughNagumo, FitzHughNagumoSettings
 from longhaul_trainers.tasks.lorenz96 import Lorenz96, Lorenz96Settings
+from longhaul_trainers.training import evaluation
 from longhaul_trainers.training.evaluation import EvaluationSet, evaluate
 from longhaul_trainers.training.model import SequenceModel
 
@@ -150,24 +150,28 @@ def test_neuron_baselines_are_as_known():
     assert neuron().baseline == errors["linear"]
 
 
-def test_root_mean_square_is_of_the_whole_set_and_not_of_its_last_part():
+def test_root_mean_square_is_of_the_whole_set_and_not_of_its_last_part(monkeypatch):
     task = lorenz(length=12)
     whole = task.evaluation_set("test", 30)
     settings = parse(RNNSettings, {"hidden_size": 3})
     model = SequenceModel(task, [settings], [torch.Generator().manual_seed(0)])
-    parts = tuple(
-        Batch(inputs, targets)
-        for inputs, targets in zip(whole.inputs.split(8, 1), whole.targets.split(8, 1), strict=True)
-    )
-    measured = [evaluate(model, task, EvaluationSet(cut)) for cut in (parts, (whole,), parts[-1:])]
-    wanted = measured[1]
+
+    def data():
+        return EvaluationSet(task, "test", 30, 3, torch.device("cpu"))
+
+    wanted = evaluate(model, task, data())
+    monkeypatch.setattr(evaluation, "CHUNK_FLOATS", 8 * 12 * task.input_size)
+    parts = [piece for run in data().runs() for piece in run]
+    assert [part.inputs.shape[1] for part in parts] == [8, 8, 8, 6]
+    measured = evaluate(model, task, data())
     assert set(wanted) == {"loss", "rmse", "nrmse"}
-    assert measured[0]["rmse"] == pytest.approx(wanted["rmse"], rel=1e-6)
-    assert measured[0]["nrmse"] == pytest.approx(wanted["nrmse"], rel=1e-6)
-    assert measured[2]["rmse"] != pytest.approx(wanted["rmse"], rel=1e-3)
+    assert measured["rmse"] == pytest.approx(wanted["rmse"], rel=1e-6)
+    assert measured["nrmse"] == pytest.approx(wanted["nrmse"], rel=1e-6)
     with torch.no_grad():
         outputs = model(whole.inputs.unsqueeze(1))[0].double()
-    error = (outputs - whole.targets).square().mean().sqrt()
+    errors = (outputs - whole.targets).square()
+    error = errors.mean().sqrt()
+    assert errors[:, 24:].mean().sqrt().item() != pytest.approx(error.item(), rel=1e-3)
     assert wanted["rmse"].item() == pytest.approx(error.item(), rel=1e-5)
     power = whole.targets.double().square().mean().sqrt()
     assert wanted["nrmse"].item() == pytest.approx((error / power).item(), rel=1e-5)

@@ -178,6 +178,7 @@ TASKS = Catalogue(
         "speech_frames": "longhaul_trainers.tasks.speech_frames:SpeechFrames",
         "state_tracking": "longhaul_trainers.tasks.state_tracking:StateTracking",
         "variable_copying": "longhaul_trainers.tasks.variable_copying:VariableCopying",
+        "words": "longhaul_trainers.tasks.words:Words",
     },
     group="longhaul.tasks",
 )

@@ -48,6 +48,11 @@ def nearest(name: object, known: list[str]) -> str:
     return f"{meant}Known: {', '.join(known) or 'none'}"
 
 
+def article(noun: str) -> str:
+    """A noun of ours with its article: ``an objective``."""
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
+
+
 class DataError(Exception):
     """Data that a task reads from files is not to be had: one message that says what to do."""
 

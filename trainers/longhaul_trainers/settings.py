@@ -24,7 +24,7 @@ from typing import (
 )
 
 from longhaul_trainers.catalogue import Catalogue
-from longhaul_trainers.errors import SettingError, UnknownNameError
+from longhaul_trainers.errors import SettingError, UnknownNameError, article
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,7 +189,8 @@ def parse_component(
     if isinstance(value, str):
         value = {"name": value}
     if not isinstance(value, Mapping):
-        raise SettingError(path, f"expected the name of a {catalogue.noun} or a mapping with one")
+        wanted = f"the name of {article(catalogue.noun)} or a mapping with one"
+        raise SettingError(path, f"expected {wanted}")
     if "name" not in value:
         raise SettingError(_join(path, "name"), f"missing; known: {', '.join(catalogue.names())}")
     settings_type = catalogue.settings_type(value["name"], _join(path, "name"))

@@ -100,7 +100,7 @@ def _text(found: "Comparison", written: list[Path]) -> "RenderableType":
     for one in found.tables:
         headings = words.columns(one)
         rows = [words.cells(one, row) for row in one.rows]
-        numbers = [each for each in headings if each in words.NUMBERS or each.startswith("test ")]
+        numbers = [each for each in headings if words.is_number(each)]
         parts += ["", heading(words.heading(one))]
         if one.task:
             parts.append(f"without memory: {words.baseline(one)}")

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 
 from longhaul import __version__
 from longhaul.comparison.table import Comparison, TaskTable
-from longhaul.comparison.words import NUMBERS, baseline, cells, columns, heading, notes, rules
+from longhaul.comparison.words import (
+    baseline,
+    cells,
+    columns,
+    heading,
+    is_number,
+    notes,
+    rules,
+)
 from longhaul.errors import LonghaulError, RequestError
 
 if TYPE_CHECKING:
@@ -90,7 +98,7 @@ def page(comparison: Comparison) -> str:
 
 def _section(table: TaskTable) -> str:
     headings = columns(table)
-    kinds = [' class="number"' if _is_number(one) else "" for one in headings]
+    kinds = [' class="number"' if is_number(one) else "" for one in headings]
     head = "".join(f"<th{kind}>{escape(h)}</th>" for h, kind in zip(headings, kinds, strict=True))
     body = "".join(
         "<tr>"
@@ -115,15 +123,11 @@ def _section(table: TaskTable) -> str:
 
 def _markdown_table(table: TaskTable) -> str:
     headings = columns(table)
-    rule = "|".join("---:" if _is_number(one) else "---" for one in headings)
+    rule = "|".join("---:" if is_number(one) else "---" for one in headings)
     lines = [f"| {' | '.join(headings)} |", f"|{rule}|"]
     for row in table.rows:
         lines.append(f"| {' | '.join(_text(one) for one in cells(table, row))} |")
     return "\n".join(lines)
-
-
-def _is_number(heading_: str) -> bool:
-    return heading_ in NUMBERS or heading_.startswith("test ") or heading_ == "seeds"
 
 
 def _text(text: str) -> str:

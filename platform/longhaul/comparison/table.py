@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from longhaul_trainers.tasks.base import Task
 
 PREFERRED = ("accuracy", "bits_per_character", "perplexity", "loss")
-"""What a score is where no published one stands beside it, the first that the task measures."""
+"""What a score is where no published one stands beside it and the searches looked for the loss, the
+first that the task measures."""
 
 Progress = Callable[[str, int, int], None]
 """Hears the label of the search whose seeds train, the steps done and the steps in all."""
@@ -52,8 +53,9 @@ class Row:
         steps_trained: training steps of all trials, the fresh seeds left out.
         hidden_size, parameters: of the best configuration.
         trial: number of the best trial, chosen by validation.
-        selected_by: what the search minimised, by which that trial is the best.
-        valid_loss: its lowest validation loss.
+        selected_by: what the search looked for, by which that trial is the best.
+        selected: what that trial reached of it, as text.
+        valid_loss: validation loss of its weights that were kept, the lowest if that selects.
         seeds, diverged: fresh seeds that were trained, and how many of them diverged.
         scores: by metric on the test set, over the fresh seeds that did not diverge: ``mean``,
             ``deviation`` and the 95 % interval of the mean, ``low`` and ``high``.
@@ -74,6 +76,7 @@ class Row:
     parameters: int | None
     trial: int | None
     selected_by: str
+    selected: str | None
     valid_loss: float | None
     seeds: int
     diverged: int
@@ -199,6 +202,7 @@ def _not_begun(entry: "Entry") -> Row:
         parameters=None,
         trial=None,
         selected_by=LOSS.title,
+        selected=None,
         valid_loss=None,
         seeds=0,
         diverged=0,
@@ -226,7 +230,7 @@ def _table(group: Sequence[_Begun], seeds: int, progress: Progress | None) -> Ta
         selects_on_test=protocol.selects_on_test,
         baseline=_known(lambda: task.baseline),
         baseline_metrics=_known(lambda: task.baseline_metrics) or {},
-        metric=_metric(rows),
+        metric=_metric(rows, [one.spec.search.objective.selects for one in group]),
         rows=tuple(rows),
     )
 
@@ -256,6 +260,7 @@ def _row(begun: _Begun, seeds: int, progress: Progress | None) -> Row:
         parameters=summary.parameters_of(best, result) if best else None,
         trial=best.number if best else None,
         selected_by=spec.search.objective.title,
+        selected=spec.search.objective.text(best.value) if best else None,
         valid_loss=result.get("valid/loss") if best else None,
         seeds=len(runs),
         diverged=sum(run.values is None for run in runs),
@@ -293,10 +298,12 @@ def _published(entry: "Entry", spec: "SearchSpec") -> Published | None:
     return Published(score.model, score.value, score.metric, score.note, elsewhere)
 
 
-def _metric(rows: Sequence[Row]) -> str:
+def _metric(rows: Sequence[Row], selecting: Sequence[str]) -> str:
+    """What the table is about: what was published, else what the searches looked for."""
     measured = {name for row in rows for name in row.scores}
     beside = [row.published.metric for row in rows if row.published is not None]
-    wanted = [*dict.fromkeys(beside), *PREFERRED]
+    sought = [name for name in selecting if name != "loss"]
+    wanted = [*dict.fromkeys(beside), *dict.fromkeys(sought), *PREFERRED]
     return next((one for one in wanted if one in measured), wanted[0] if beside else "loss")
 
 

@@ -5,10 +5,10 @@ from typing import Any
 
 from longhaul import summary
 from longhaul.comparison.table import Comparison, Published, Row, TaskTable
+from longhaul.spec.objectives import LOSS
 
 HEADINGS = ["", "cell", "units", "parameters", "trials", "steps in all", "validation loss"]
 """Of the columns before the scores."""
-NUMBERS = HEADINGS[2:]
 
 
 def rules(comparison: Comparison) -> list[str]:
@@ -60,7 +60,13 @@ def columns(table: TaskTable) -> list[str]:
     if table.metric != "loss":
         scores.append("test loss")
     published = ["published"] if any(row.published for row in table.rows) else []
-    return [*HEADINGS, *scores, "seeds", *published]
+    return [*HEADINGS[:-1], *_sought(table), HEADINGS[-1], *scores, "seeds", *published]
+
+
+def is_number(heading: str) -> bool:
+    """Whether what stands under a heading is a number."""
+    kinds = ("test ", "validation ")
+    return heading in HEADINGS[2:] or heading.startswith(kinds) or heading == "seeds"
 
 
 def cells(table: TaskTable, row: Row) -> list[str]:
@@ -74,6 +80,7 @@ def cells(table: TaskTable, row: Row) -> list[str]:
         _count(row.parameters),
         trials,
         f"{row.steps_trained:,}",
+        *([row.selected or "-"] if _sought(table) else []),
         summary.number(row.valid_loss),
         summary.number(score.get("mean")),
         _interval(score),
@@ -106,6 +113,14 @@ def notes(table: TaskTable) -> list[str]:
     if table.defects:
         lines.append(f"Differs: {table.defects}")
     return lines
+
+
+def _sought(table: TaskTable) -> list[str]:
+    """The heading of what the searches looked for; none where it is the validation loss."""
+    titles = list(dict.fromkeys(row.selected_by for row in table.rows if row.state != "not begun"))
+    if titles in ([], [LOSS.title]):
+        return []
+    return titles if len(titles) == 1 else ["by its objective"]
 
 
 def _budget(comparison: Comparison) -> str:

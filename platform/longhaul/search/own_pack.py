@@ -84,7 +84,7 @@ def outcome(state: SlotState, measure: Measure, tested: Mapping[str, float]) -> 
     }
     result = {
         "step": state.step,
-        "valid/loss": state.tensors["best_value"][0].item(),
+        "valid/loss": state.best_loss,
         "best_step": state.best_step,
         "parameters": SequenceModel.parameter_count(measure.task, state.trial.cell),
         "baseline": measure.task.baseline,

@@ -39,6 +39,13 @@ class Document:
                 return self.origins[path[:end]]
         return self.source
 
+    def at(self, path: KeyPath) -> Any:
+        """The value at ``path``; None where there is none."""
+        node = self.value
+        for key in path:
+            node = _child(node, key)
+        return node
+
     def error(self, path: KeyPath, problem: str) -> RequestError:
         """The one message for a value that cannot be used."""
         return request_error(self.origin(path), dotted(self.value, path), problem)

@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from longhaul.spec.document import ENQUEUE, Document, KeyPath
+from longhaul.spec.document import ENQUEUE, Document, Key, KeyPath
 from longhaul.spec.holes import (
     Choice,
     Hole,
@@ -35,6 +35,36 @@ def without_points(document: Document) -> Document:
         return document
     kept = {name: value for name, value in search.items() if name != key}
     return replace(document, value={**document.value, section: kept})
+
+
+def without_hole(document: Document, name: str) -> Document:
+    """The same document with points that say nothing of a hole, for it has been filled.
+
+    What else a point says is still good; one that says nothing else is left out.
+    """
+    section, key = ENQUEUE
+    search = document.value.get(section)
+    given = search.get(key) if isinstance(search, Mapping) else None
+    if not isinstance(search, Mapping) or not isinstance(given, list):
+        return document
+    points: list[Any] = []
+    places: dict[Key, int] = {}
+    for index, point in enumerate(given):
+        if isinstance(point, Mapping) and name in point:
+            point = {other: value for other, value in point.items() if other != name}
+            if not point:
+                continue
+        places[index] = len(points)
+        points.append(point)
+    origins = {}
+    for place, origin in document.origins.items():
+        if place[:2] == ENQUEUE and len(place) > 2:
+            if place[2] not in places or place[3:4] == (name,):
+                continue
+            place = (*ENQUEUE, places[place[2]], *place[3:])
+        origins[place] = origin
+    value = {**document.value, section: {**search, key: points}}
+    return replace(document, value=value, origins=origins)
 
 
 def read_points(document: Document, tree: Mapping[str, Tree]) -> tuple[Point, ...]:
@@ -72,7 +102,7 @@ def _point(
     for name, value in given.items():
         if name not in known:
             problem = f"no hole is called {name!r}; {nearest(name, list(known))}"
-            raise document.error((*place, name), problem)
+            raise document.error((*place, name), problem + _replaced(document, name))
         hole = known[name].hole
         answer = _answer(hole, value)
         if not hole.contains(answer):
@@ -86,6 +116,17 @@ def _point(
                 problem = f"exists only where {choice} is {label}; expected the point to choose"
                 raise document.error((*place, name), f"{problem} it, with {choice}: {label}")
     return point
+
+
+def _replaced(document: Document, name: str) -> str:
+    """Who has replaced the place of a hole that is not there, if anybody has."""
+    keys = name.split(".")
+    for end in range(len(keys), 0, -1):
+        origin = document.origins.get(tuple(keys[:end]), document.source)
+        if not origin.startswith(document.source):
+            advice = "replace the points as well, with search.enqueue=[{...}], null for none"
+            return f". It was replaced by {origin}: {advice}"
+    return ""
 
 
 def _try(document: Document, tree: Mapping[str, Tree], point: Point, place: KeyPath) -> None:

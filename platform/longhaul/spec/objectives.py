@@ -68,6 +68,11 @@ class Objective(Settings):
         """The metrics of a curve that `value` reads, by their full names."""
 
     @property
+    def selects(self) -> str:
+        """The task's metric by which a trial's best weights are chosen, where nobody says."""
+        return "loss"
+
+    @property
     @abstractmethod
     def title(self) -> str:
         """What `text` tells, for example ``validation loss``."""
@@ -178,6 +183,10 @@ class Metric(Objective):
     @property
     def columns(self) -> tuple[str, ...]:
         return (f"valid/{self.metric}",)
+
+    @property
+    def selects(self) -> str:
+        return self.metric
 
     @property
     def title(self) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 from longhaul.errors import RequestError
 from longhaul.spec.document import HOLE_KINDS, Document, KeyPath, branch_labels, request_error
+from longhaul.spec.enqueued import without_hole
 from longhaul.spec.loading import read_text
 from longhaul.spec.search_settings import SearchSettings
 from longhaul_trainers.errors import nearest
@@ -24,7 +25,8 @@ def override(
     """The document with some leaves changed.
 
     A path goes through a branch by its label, ``cell.exprnn.hidden_size``. A key that is new is
-    set like any other; where nothing knows it, the validation that follows refuses it.
+    set like any other; where nothing knows it, the validation that follows refuses it. Where a
+    hole is filled, the points that a search tries first lose what they say of it.
 
     Args:
         document: as read.
@@ -52,8 +54,19 @@ def _changed(document: Document, change: str, named: Callable[[str], str]) -> Do
     keys = tuple(path.split("."))
     value = read_text(text, origin, lambda _: origin, keys).value
     place, changed = _with(document.value, keys, value, (), _Asked(origin, keys))
+    filled = _is_leaf_hole(document.at(place)) and not _is_leaf_hole(value)
     kept = {at: line for at, line in document.origins.items() if at[: len(place)] != place}
-    return Document(document.source, changed, kept | {place: origin})
+    made = Document(document.source, changed, kept | {place: origin})
+    return without_hole(made, path) if filled else made
+
+
+def _is_leaf_hole(node: Any) -> bool:
+    """Whether a hole stands here, other than a choice among branches, which have keys."""
+    return (
+        isinstance(node, Mapping)
+        and any(kind in node for kind in HOLE_KINDS)
+        and (not isinstance(node.get("choice"), list) or branch_labels(node["choice"]) is None)
+    )
 
 
 @dataclass(frozen=True)

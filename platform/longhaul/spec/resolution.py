@@ -24,19 +24,25 @@ def resolve(tree: Mapping[str, Tree], first: "TrialConfig") -> dict[str, Tree]:
     fields = configuration_fields()
     training = _value(fields["training"], tree.get("training") or {})
     lengths = {"steps": first.training.steps, "batch_size": first.training.batch_size}
-    if isinstance(training, Choice):
-        training = Choice(tuple(_with_lengths(option, lengths) for option in training.options))
-    else:
-        training = _with_lengths(training, lengths)
     return {
         "task": dump(first.task),
         "cell": _value(fields["cell"], tree["cell"]),
-        "training": training,
+        "training": _filled(training, lengths),
     }
 
 
-def _with_lengths(training: Mapping[str, Tree], lengths: Mapping[str, Any]) -> dict[str, Tree]:
-    return {key: lengths.get(key) if one is None else one for key, one in training.items()}
+def with_selection(tree: Mapping[str, Tree], metric: str) -> dict[str, Tree]:
+    """The resolved space with the metric by which trials choose their weights, if none is said."""
+    return {**tree, "training": _filled(tree["training"], {"select": metric})}
+
+
+def _filled(training: Tree, answers: Mapping[str, Any]) -> Tree:
+    """A training section, or a choice of some, with answers where it says null."""
+    if isinstance(training, Choice):
+        return Choice(tuple(_filled(option, answers) for option in training.options))
+    if not isinstance(training, Mapping):
+        raise AssertionError(f"a training section was validated as {training!r}")
+    return {key: answers.get(key) if one is None else one for key, one in training.items()}
 
 
 def _value(field: FieldDescription, tree: Tree) -> Tree:

@@ -24,7 +24,7 @@ from longhaul.spec.loading import read_file, read_text
 from longhaul.spec.names import is_name, validate_name
 from longhaul.spec.objectives import LOSS, Circumstances, resolved_objective, spelt_out
 from longhaul.spec.overrides import override
-from longhaul.spec.resolution import resolve
+from longhaul.spec.resolution import resolve, with_selection
 from longhaul.spec.search_settings import ResourceSettings, SearchSettings
 from longhaul.spec.shipped import find_space
 from longhaul.spec.validation import (
@@ -120,6 +120,7 @@ class SearchSpec:
         description = tree.get("description") or ""
         resolved = resolve(space, first)
         search = _with_objective(plain, search, resolved, first)
+        resolved = with_selection(resolved, search.objective.selects)
         points = read_points(document, resolved)
         return cls(name, description, resolved, search, resources, document.source, points)
 

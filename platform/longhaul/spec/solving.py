@@ -37,6 +37,11 @@ class ToSolve(Objective):
         return f"valid/{metric}", "valid/over_baseline", "speed/steps_per_second"
 
     @property
+    def selects(self) -> str:
+        metric = criterion(self.solved or "")[0]
+        return "loss" if metric == "over_baseline" else metric
+
+    @property
     def title(self) -> str:
         return f"{self.unit} until {self.solved}"
 

@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args, get_origin
 from longhaul_trainers.bibliography import citation
 from longhaul_trainers.catalogue import CELLS
 from longhaul_trainers.cells.base import Cell
+from longhaul_trainers.errors import article
 from longhaul_trainers.settings import FieldDescription, Settings, describe, dump
 
 
@@ -144,7 +145,7 @@ def _plain(value: object) -> str:
 
 def _type_words(field: FieldDescription) -> str:
     if field.rule.catalogue is not None:
-        return f"a {field.rule.catalogue.noun}: its name, or a mapping with it"
+        return f"{article(field.rule.catalogue.noun)}: its name, or a mapping with it"
     return _words(field.type)
 
 

@@ -13,6 +13,7 @@ DATA_SETS = Catalogue(
         "nottingham": "longhaul_trainers.data.piano_rolls:NOTTINGHAM",
         "piano": "longhaul_trainers.data.piano_rolls:PIANO",
         "ptb": "longhaul_trainers.data.texts:PTB",
+        "ptb_words": "longhaul_trainers.data.words:PTB_WORDS",
         "spoken_digits": "longhaul_trainers.data.spoken_digits:SPOKEN_DIGITS",
         "timit": "longhaul_trainers.data.timit:TIMIT",
     },

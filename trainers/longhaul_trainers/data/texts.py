@@ -3,7 +3,7 @@
 import hashlib
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -52,7 +52,7 @@ def read_three(files: Sequence[Path]) -> Parts:
     Raises:
         ValueError: no text, or another number of symbols than the treebank has.
     """
-    texts = [_text(file) for file in files]
+    texts = [text_of(file) for file in files]
     tokens = texts[0].split()
     # Words of one letter are rare; of characters, only <unk> may be a longer token.
     characters = sum(len(token) == 1 for token in tokens) > 0.9 * len(tokens)
@@ -69,19 +69,35 @@ def read_one(files: Sequence[Path]) -> Parts:
     Raises:
         ValueError: no text in UTF-8, or too little of it.
     """
-    return coded(_thirds(_text(files[0])))
+    return coded(split_in_three(text_of(files[0])))
 
 
 def own_text(file: str) -> DataSet:
     """The data set of a user's text; a relative name is one in the data folder, if there is one."""
+    stand_in = "task: {name: characters, text: pydoc}"
+    return own_file(file, "text", "a user's own text", read_one, stand_in)
+
+
+def own_file(
+    file: str, kind: str, summary: str, read: Callable[[Sequence[Path]], Parts], stand_in: str
+) -> DataSet:
+    """The data set of a user's text.
+
+    Args:
+        file: absolute, or in the data folder, if there is one.
+        kind: what its name begins with.
+        summary: in words.
+        read: makes its tables.
+        stand_in: what does the same job.
+    """
     path = (data_folder() or Path.cwd()) / Path(file).expanduser()
     return DataSet(
-        name=f"text-{re.sub(r'[^a-z0-9_.-]', '-', path.stem.lower())}",
-        summary="a user's own text",
-        forms=(Form(what="a text in UTF-8", files=(str(path),), read=read_one),),
+        name=f"{kind}-{re.sub(r'[^a-z0-9_.-]', '-', path.stem.lower())}",
+        summary=summary,
+        forms=(Form(what="a text in UTF-8", files=(str(path),), read=read),),
         source="whoever wrote it",
         licence="the user's",
-        stand_in="task: {name: characters, text: pydoc}",
+        stand_in=stand_in,
     )
 
 
@@ -98,13 +114,7 @@ def pydoc_text(name: str) -> DataSet:
     """The help topics of this Python, if they are the text of that name."""
 
     def read() -> Parts:
-        found = pydoc_name()
-        if name != found:
-            raise UnusableDataError(
-                f"the text {name!r} is not what this Python has, which is {found!r}: scores on "
-                "the two do not compare"
-            )
-        return coded(_thirds(_topics()))
+        return coded(split_in_three(pydoc_topics(name)))
 
     return DataSet(
         name=name,
@@ -115,6 +125,21 @@ def pydoc_text(name: str) -> DataSet:
         bundled=read,
         variant=name,
     )
+
+
+def pydoc_topics(name: str) -> str:
+    """The help topics of this Python.
+
+    Raises:
+        UnusableDataError: they are not the text of that name.
+    """
+    found = pydoc_name()
+    if name != found:
+        raise UnusableDataError(
+            f"the text {name!r} is not what this Python has, which is {found!r}: scores on the "
+            "two do not compare"
+        )
+    return _topics()
 
 
 def _topics() -> str:
@@ -128,12 +153,18 @@ def _topics() -> str:
     return "".join(topics[name] for name in sorted(topics))
 
 
-def _thirds(text: str) -> list[str]:
+def split_in_three(text: str) -> list[str]:
+    """The training, the validation and the test part of one text."""
     first, second = (int(fraction * len(text)) for fraction in FRACTIONS)
     return [text[:first], text[first:second], text[second:]]
 
 
-def _text(file: Path) -> str:
+def text_of(file: Path) -> str:
+    """A text with line feeds at the ends of its lines.
+
+    Raises:
+        ValueError: it is not in UTF-8.
+    """
     try:
         return file.read_text(encoding="utf-8").replace("\r\n", "\n")
     except UnicodeDecodeError as error:

@@ -1,7 +1,7 @@
 """What every task is."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -14,10 +14,6 @@ Split = Literal["validation", "test"]
 
 IGNORED = -100
 """The target of a step that the protocol does not count, as torch's cross entropy knows it."""
-
-
-_HASHED_STEPS = 4096
-"""Time steps of a long evaluation set that are in memory at once while it is hashed."""
 
 
 @dataclass(frozen=True)
@@ -216,6 +212,21 @@ class Task(ABC):
         Where the split holds fewer, all that it holds.
         """
 
+    def evaluation_chunks(self, split: Split, size: int, sequences: int) -> Iterator[Batch]:
+        """The sequences of `evaluation_set` in their order, some at a time.
+
+        That is how a set is measured that is too large to be made at once; a task that does not
+        say how makes it at once all the same.
+
+        Args:
+            split: which set.
+            size: sequences of it.
+            sequences: of each chunk but the last.
+        """
+        whole = self.evaluation_set(split, size)
+        cut = zip(whole.inputs.split(sequences, 1), whole.targets.split(sequences, 1), strict=True)
+        yield from (Batch(inputs, targets) for inputs, targets in cut)
+
     def evaluation_pieces(self, split: Split, size: int, steps: int) -> Iterator[Batch]:
         """The sequences of `evaluation_set` in pieces along time, for tasks that read every step.
 
@@ -269,23 +280,6 @@ class Task(ABC):
     def evaluation_hash(self, split: Split, size: int) -> str:
         """SHA-256 of an evaluation set: shapes, inputs (float32) and targets, little endian."""
         # imported here: hashing is only ever asked for once a trial
-        import hashlib
+        from longhaul_trainers.tasks.evaluation_hash import evaluation_hash
 
-        kept = None if self.carries_state else [self.evaluation_set(split, size)]
-
-        def pieces() -> Iterable[Batch]:
-            return kept or self.evaluation_pieces(split, size, _HASHED_STEPS)
-
-        digest = hashlib.sha256()
-        for part in ("inputs", "targets"):
-            # twice: the shape of the whole comes before the first number
-            counts = [getattr(piece, part).shape[0] for piece in pieces()]
-            for i, piece in enumerate(pieces()):
-                tensor: Tensor = getattr(piece, part)
-                array = tensor.contiguous().numpy()
-                little = array.astype(array.dtype.newbyteorder("<"), copy=False)
-                if i == 0:
-                    shape = (sum(counts), *little.shape[1:])
-                    digest.update(f"{little.dtype.str}{shape}".encode())
-                digest.update(little.tobytes())
-        return digest.hexdigest()
+        return evaluation_hash(self, split, size)

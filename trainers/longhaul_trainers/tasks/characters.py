@@ -26,7 +26,6 @@ from longhaul_trainers.data.texts import (
     pydoc_name,
     pydoc_text,
 )
-from longhaul_trainers.errors import UnusableDataError
 from longhaul_trainers.settings import Settings, setting
 from longhaul_trainers.tasks.base import (
     IGNORED,
@@ -42,8 +41,9 @@ from longhaul_trainers.tasks.character_protocols import (
     CharactersProtocol,
     ProtocolName,
 )
-from longhaul_trainers.tasks.counted import accuracy, counted, cross_entropy
+from longhaul_trainers.tasks.counted import counted
 from longhaul_trainers.tasks.epochs import EpochOrder, permutation
+from longhaul_trainers.tasks.language_model import Codes, LanguageModelTask
 from longhaul_trainers.tasks.next_frame import Part
 from longhaul_trainers.tasks.rows import aligned
 from longhaul_trainers.tasks.stretches import Stretches
@@ -52,8 +52,6 @@ from longhaul_trainers.tasks.symbolic import one_hot_inputs
 _SHOWN = 40
 _PTB_UNIGRAM_BITS = 4.346
 _LINE_FEED = ord("\n")
-
-Codes = NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +88,7 @@ class CharactersSettings(Settings):
 
 
 @final
-class Characters(Task):
+class Characters(LanguageModelTask):
     """A text, one character a step, and at each the question which one comes next.
 
     Inputs are one-hot, (T, B, V). Targets are (T, B), the symbol of the step after. The loss is the
@@ -109,8 +107,6 @@ class Characters(Task):
 
     settings_type = CharactersSettings
     protocols: ClassVar[Mapping[str, Protocol]] = PROTOCOLS
-    reads = "every"
-    same_everywhere = False
     settings: CharactersSettings
 
     @property
@@ -128,6 +124,16 @@ class Characters(Task):
         return pydoc_text(text) if text.startswith("pydoc-") else own_text(text)
 
     @property
+    def text(self) -> str:
+        """See `LanguageModelTask.text`."""
+        return self.settings.text
+
+    @property
+    def lanes(self) -> int:
+        """See `LanguageModelTask.lanes`."""
+        return self.protocol.lanes
+
+    @property
     def symbols(self) -> str:
         """All symbols in the order of their codes."""
         return characters_of(self._parts)
@@ -136,11 +142,6 @@ class Characters(Task):
     def input_size(self) -> int:
         """V."""
         return PTB_SYMBOLS if self.settings.text == "ptb" else len(self.symbols)
-
-    @property
-    def output_size(self) -> int:
-        """V."""
-        return self.input_size
 
     @property
     def length(self) -> int:
@@ -157,7 +158,7 @@ class Characters(Task):
         """
         if self.settings.text == "ptb" and self.protocol.layout != "lines":
             return _PTB_UNIGRAM_BITS * math.log(2)
-        return self._unigram
+        return self.unigram
 
     @property
     def baseline_metrics(self) -> dict[str, float]:
@@ -176,25 +177,19 @@ class Characters(Task):
         """See `Task.carries_state`."""
         return self.protocol.layout == "lanes"
 
-    def starts_over(self, step: int, batch_size: int) -> bool:
-        """See `Task.starts_over`."""
-        return not self.carries_state or step % self._batches_of_lanes(batch_size) == 0
-
     def prepare(self) -> None:
         """See `Task.prepare`; also refuses a text too short for the protocol."""
-        _ = self._unigram, self.training_size
+        _ = self.unigram, self.training_size
 
     def training_batch(self, seed: int, step: int, batch_size: int) -> Batch:
         """See `Task.training_batch`; lanes are the same for every seed."""
         if self.protocol.layout == "lanes":
-            at = step % self._batches_of_lanes(batch_size)
-            lane = len(self._codes("train")) // batch_size
-            return self._cut("train", np.arange(batch_size) * lane + at * self.length, self.length)
+            return super().training_batch(seed, step, batch_size)
         chosen = self._order.batch(seed, step, batch_size)
         if self.protocol.layout == "lines":
             return self._lines_batch(self._lines("train").take(chosen))
         epochs = (step * batch_size + np.arange(batch_size)) // self._windows
-        return self._cut("train", chosen * self.length + self._shift(seed, epochs), self.length)
+        return self.cut("train", chosen * self.length + self._shift(seed, epochs), self.length)
 
     def evaluation_set(self, split: Split, size: int) -> Batch:
         """See `Task.evaluation_set`.
@@ -202,45 +197,38 @@ class Characters(Task):
         Windows and lines are in a random order, so that a few are a fair sample. Lanes are long:
         the protocol's number of them, each passed from its first character to its last.
         """
+        if self.protocol.layout == "lanes":
+            return super().evaluation_set(split, size)
+        return next(self.evaluation_chunks(split, size, size))
+
+    def evaluation_chunks(self, split: Split, size: int, sequences: int) -> Iterator[Batch]:
+        """See `Task.evaluation_chunks`; lanes are few, and are cut along time instead."""
         layout, steps = self.protocol.layout, self.length
-        codes = self._codes(split)
         if layout == "lanes":
-            return next(self.evaluation_pieces(split, size, len(codes)))
+            yield from super().evaluation_chunks(split, size, sequences)
+            return
         lines = self._lines(split) if layout == "lines" else None
-        count = (len(codes) - 1) // steps if lines is None else len(lines)
-        chosen = permutation(Stream(self.settings.name, split), count)[:size].astype(np.int64)
-        if lines is None:
-            return self._cut(split, chosen * steps, steps)
-        return self._lines_batch(lines.take(chosen))
+        count = (len(self.codes(split)) - 1) // steps if lines is None else len(lines)
+        if count < 1:
+            raise self.too_short(f"no window in its {split} part")
+        order = permutation(Stream(self.settings.name, split), count)[:size].astype(np.int64)
+        for first in range(0, len(order), sequences):
+            chosen = order[first : first + sequences]
+            if lines is None:
+                yield self.cut(split, chosen * steps, steps)
+            else:
+                yield self._lines_batch(lines.take(chosen))
 
     def evaluation_pieces(self, split: Split, size: int, steps: int) -> Iterator[Batch]:
-        """See `Task.evaluation_pieces`; of lanes, no more than one piece is made at once."""
-        if self.protocol.layout != "lanes":
-            yield from super().evaluation_pieces(split, size, steps)
-            return
-        lane = len(self._codes(split)) // self.protocol.lanes
-        if lane < 2:
-            raise self._too_short(f"{self.protocol.lanes} lanes of its {split} part ask nothing")
-        starts = np.arange(min(size, self.protocol.lanes)) * lane
-        for first in range(0, lane - 1, steps):
-            yield self._cut(split, starts + first, min(steps, lane - 1 - first))
-
-    def weight(self, targets: Tensor) -> int:
-        """The number of characters that are asked for."""
-        return int(counted(targets).sum())
-
-    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Mean cross entropy in nats over all characters asked for; logits (T, B, V)."""
-        return cross_entropy(outputs, targets)
+        """See `Task.evaluation_pieces`."""
+        if self.protocol.layout == "lanes":
+            return super().evaluation_pieces(split, size, steps)
+        return Task.evaluation_pieces(self, split, size, steps)
 
     @property
     def better(self) -> Mapping[str, Better]:
         """See `Task.better`."""
         return {**WITH_ACCURACY, "bits_per_character": "lower"}
-
-    def metrics(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
-        """``accuracy``: share of the characters that the largest logit names."""
-        return {"accuracy": accuracy(outputs, targets)}
 
     def summary(self, means: dict[str, Tensor]) -> dict[str, Tensor]:
         """``bits_per_character``: the loss in bits. See `Task.summary`."""
@@ -263,63 +251,45 @@ class Characters(Task):
         return open_data(self.data_set)
 
     @cached_property
-    def _unigram(self) -> float:
-        size = len(self.symbols)
-        shares = np.bincount(self._asked("train"), minlength=size) + 1
-        costs = -np.log(shares / shares.sum())
-        return float(costs[self._asked("test")].mean())
-
-    @cached_property
     def _windows(self) -> int:
         """Windows of an epoch: as many as fit wherever the first begins."""
-        found = (len(self._codes("train")) - self.length) // self.length
+        found = (len(self.codes("train")) - self.length) // self.length
         if found < 1:
-            raise self._too_short("no window")
+            raise self.too_short("no window")
         return found
 
     @cached_property
     def _order(self) -> EpochOrder:
         return EpochOrder(self.training_size or 0, self.settings.name)
 
-    def _codes(self, part: Part) -> NDArray[np.integer]:
+    def codes(self, part: Part) -> NDArray[np.integer]:
+        """See `LanguageModelTask.codes`."""
         codes: NDArray[np.integer] = np.asarray(self._parts[part]["codes"])
         return codes
 
-    def _asked(self, part: Part) -> Codes:
-        """All characters of a part that are asked for; of the test text, in its evaluation set."""
-        codes, layout = self._codes(part), self.protocol.layout
+    def asked(self, part: Part) -> Codes:
+        """See `LanguageModelTask.asked`."""
+        codes, layout = self.codes(part), self.protocol.layout
         if layout == "lines":
             lines = self._lines(part)
-            asked = np.concatenate([lines[i][1:] for i in range(len(lines))])
-        elif part == "train":
-            asked = codes[1:]
-        elif layout == "windows":
-            asked = codes[1 : 1 + (len(codes) - 1) // self.length * self.length]
+            found = np.concatenate([lines[i][1:] for i in range(len(lines))])
+        elif layout == "windows" and part != "train":
+            found = codes[1 : 1 + (len(codes) - 1) // self.length * self.length]
         else:
-            lane = len(codes) // self.protocol.lanes
-            asked = codes[: lane * self.protocol.lanes].reshape(-1, lane)[:, 1:].ravel()
-        return asked.astype(np.int64)
+            return super().asked(part)
+        return found.astype(np.int64)
 
     def _lines(self, part: Part) -> Stretches:
         """The lines that are short enough and ask for anything, without their line feeds."""
-        codes = self._codes(part)
+        codes = self.codes(part)
         feed = self.symbols.find(chr(_LINE_FEED))
         ends = np.append(np.flatnonzero(codes == feed), len(codes))
         bounds = np.stack([np.append(0, ends[:-1] + 1), ends], axis=1)
         sizes = bounds[:, 1] - bounds[:, 0]
         kept = (sizes >= 2) & (sizes <= self.length + 1)
         if not kept.any():
-            raise self._too_short(
-                f"no line of 2 to {self.length + 1} characters in its {part} part"
-            )
+            raise self.too_short(f"no line of 2 to {self.length + 1} characters in its {part} part")
         return Stretches(codes, bounds[kept])
-
-    def _batches_of_lanes(self, lanes: int) -> int:
-        """Batches of an epoch."""
-        found = (len(self._codes("train")) // lanes - 1) // self.length
-        if found < 1:
-            raise self._too_short(f"no sequence for each of {lanes} lanes")
-        return found
 
     def _shift(self, seed: int, epochs: Codes) -> Codes:
         """Where the windows of these epochs begin: each epoch has its own beginning."""
@@ -327,12 +297,6 @@ class Characters(Task):
         first = int(epochs[0])
         words = stream.words(int(epochs[-1]) - first + 1, 1, first_row=first)[:, 0]
         return integers(words, self.length)[epochs - first]
-
-    def _cut(self, part: Part, starts: Codes, steps: int) -> Batch:
-        """Sequences of equal length that begin at ``starts``."""
-        found = self._codes(part)[starts[:, None] + np.arange(steps + 1)].astype(np.int64)
-        inputs = one_hot_inputs(found[:, :-1], self.input_size)
-        return Batch(inputs, torch.from_numpy(np.ascontiguousarray(found[:, 1:].T)))
 
     def _lines_batch(self, lines: Stretches) -> Batch:
         beyond = self.input_size  # no symbol, so that its one-hot vector is all zeros
@@ -347,9 +311,3 @@ class Characters(Task):
     def _picture(self, code: int) -> str:
         symbol = self.symbols[code]
         return {" ": "␣", "\n": "↵"}.get(symbol, symbol if symbol.isprintable() else "?")
-
-    def _too_short(self, problem: str) -> UnusableDataError:
-        return UnusableDataError(
-            f"the text {self.settings.text!r} is not usable for task characters under protocol "
-            f"{self.protocol.name}: {problem}"
-        )

@@ -5,7 +5,7 @@ B sequences, T time steps.
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import astuple, dataclass
 from functools import cached_property, lru_cache
 from typing import ClassVar, Final, Literal, final
@@ -209,8 +209,14 @@ class ListOps(Task):
 
     def evaluation_set(self, split: Split, size: int) -> Batch:
         """See `Task.evaluation_set`; at most as many as the protocol has."""
+        return next(self.evaluation_chunks(split, size, size))
+
+    def evaluation_chunks(self, split: Split, size: int, sequences: int) -> Iterator[Batch]:
+        """See `Task.evaluation_chunks`."""
         trees = _evaluation_trees(self.settings.rules)[split]
-        return self._batch(trees, list(range(min(size, len(trees)))))
+        chosen = range(min(size, len(trees)))
+        for first in chosen[::sequences]:
+            yield self._batch(trees, list(chosen[first : first + sequences]))
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Mean cross entropy in nats, for logits (1, B, 10) and answers (1, B)."""

@@ -4,6 +4,7 @@ T time steps, B sequences, I numbers in a frame.
 """
 
 from abc import abstractmethod
+from collections.abc import Iterator
 from functools import cached_property
 from typing import Literal
 
@@ -57,8 +58,14 @@ class NextFrameTask(Task):
 
     def evaluation_set(self, split: Split, size: int) -> Batch:
         """See `Task.evaluation_set`; sequences are never cut here."""
+        return next(self.evaluation_chunks(split, size, size))
+
+    def evaluation_chunks(self, split: Split, size: int, sequences: int) -> Iterator[Batch]:
+        """See `Task.evaluation_chunks`."""
         whole = self.sequences(split).cut(None, abs(self.ahead))
-        return self._batch(whole.take(slice(size)), whole.longest - abs(self.ahead))
+        for first in range(0, min(size, len(whole)), sequences):
+            chosen = whole.take(slice(first, min(size, first + sequences)))
+            yield self._batch(chosen, whole.longest - abs(self.ahead))
 
     def weight(self, targets: Tensor) -> int:
         """The number of counted frames."""

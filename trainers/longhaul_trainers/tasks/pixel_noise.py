@@ -33,16 +33,18 @@ class Noise:
         self._width = width
         self._labels = labels
 
-    def fill(self, steps: Tensor, stream: Stream, step: int) -> None:
+    def fill(self, steps: Tensor, stream: Stream, step: int, first: int = 0) -> None:
         """Noise of each sequence's own.
 
         Args:
             steps: overwritten, (S, B, width).
             stream: row b of its words chooses the noise of sequence b.
             step: of the stream.
+            first: number of the first sequence.
         """
         count, size, _ = steps.shape
-        words = stream.words(size, -(-count // _CHOICES_PER_WORD), step=step)
+        width = -(-count // _CHOICES_PER_WORD)
+        words = stream.words(size, width, step=step, first_row=first)
         codes = np.ascontiguousarray(words.astype("<u8", copy=False)).view("<u2")
         chosen = (codes[:, :count] & (ROWS - 1)).T.astype(np.intp)
         # Without `clip`, which has nothing to clip, numpy would write to a buffer first.

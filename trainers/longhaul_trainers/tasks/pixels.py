@@ -3,7 +3,7 @@
 B sequences, T time steps, I inputs, C channels.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar, Literal, final
@@ -193,11 +193,17 @@ class Pixels(Task):
 
     def evaluation_set(self, split: Split, size: int) -> Batch:
         """See `Task.evaluation_set`."""
+        return next(self.evaluation_chunks(split, size, size))
+
+    def evaluation_chunks(self, split: Split, size: int, sequences: int) -> Iterator[Batch]:
+        """See `Task.evaluation_chunks`."""
         images, labels = self._columns["test" if split == "test" else "train"]
         held = np.arange(len(images)) if split == "test" else self._indices[1]
         chosen = held[permutation(Stream(self.settings.name, split), len(held))[:size]]
         stream = Stream(self.settings.name, "noise", split)
-        return self._batch(images[chosen], labels[chosen], stream, 0)
+        for first in range(0, len(chosen), sequences):
+            part = chosen[first : first + sequences]
+            yield self._batch(images[part], labels[part], stream, 0, first)
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Mean cross entropy in nats.
@@ -234,9 +240,14 @@ class Pixels(Task):
         return "\n".join([f"input   {row}", f"target  {answer}", f"({steps}; {self.length} steps)"])
 
     def _batch(
-        self, images: NDArray[np.uint8], labels: NDArray[np.uint8], noise: Stream, step: int
+        self,
+        images: NDArray[np.uint8],
+        labels: NDArray[np.uint8],
+        noise: Stream,
+        step: int,
+        first: int = 0,
     ) -> Batch:
-        """Images (B, C, pixels) as they are stored, shown as the settings say."""
+        """Images (B, C, pixels) as they are stored, from number ``first`` of their set on."""
         size, channels, _ = images.shape
         source = self.settings.images
         # Bytes are put in order first: they are a quarter of what they become.
@@ -259,7 +270,7 @@ class Pixels(Task):
             if (self.settings.noise or self.protocol.noise) == "fixed":
                 self._noise.fill_alike(after)
             else:
-                self._noise.fill(after, noise, step)
+                self._noise.fill(after, noise, step, first)
         return Batch(inputs, torch.from_numpy(labels.astype(np.int64)).unsqueeze(0))
 
     @cached_property

@@ -14,7 +14,7 @@ import torch
 from longhaul_trainers.counter import Stream, Words, integers
 from longhaul_trainers.errors import SettingError
 from longhaul_trainers.settings import Settings, setting
-from longhaul_trainers.tasks.base import IGNORED, Batch, Protocol, Solved, Split
+from longhaul_trainers.tasks.base import IGNORED, Batch, Protocol, Solved
 from longhaul_trainers.tasks.languages import LANGUAGES, Language
 from longhaul_trainers.tasks.rows import aligned, ends
 from longhaul_trainers.tasks.symbolic import SymbolicTask, one_hot_inputs
@@ -240,10 +240,9 @@ class StateTracking(SymbolicTask):
         """See `SyntheticTask.sequences`."""
         return self._batch(words, self.string_lengths(self.protocol.shortest, self.settings.length))
 
-    def evaluation_set(self, split: Split, size: int) -> Batch:
-        """See `Task.evaluation_set`; the strings are longer, and so is T: `evaluation_steps`."""
-        stream = Stream(self.settings.name, split)
-        words = stream.words(size, 1 + self.evaluation_steps)
+    def evaluation_sequences(self, stream: Stream, rows: int, first: int) -> Batch:
+        """The strings are longer than in training, and so is T: `evaluation_steps`."""
+        words = stream.words(rows, 1 + self.evaluation_steps, first_row=first)
         return self._batch(words, self.evaluation_lengths)
 
     @cached_property

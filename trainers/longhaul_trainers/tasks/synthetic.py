@@ -1,6 +1,7 @@
 """What tasks have in common whose sequences are drawn, not read."""
 
 from abc import abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import cast
@@ -32,8 +33,18 @@ class DrawnTask(Task):
 
     def evaluation_set(self, split: Split, size: int) -> Batch:
         """See `Task.evaluation_set`."""
+        return next(self.evaluation_chunks(split, size, size))
+
+    def evaluation_chunks(self, split: Split, size: int, sequences: int) -> Iterator[Batch]:
+        """See `Task.evaluation_chunks`; a chunk is drawn when it is asked for."""
         stream = Stream(self.settings.name, split)
-        return self.sequences(stream.words(size, self.words_per_sequence))
+        for first in range(0, size, sequences):
+            rows = min(sequences, size - first)
+            yield self.evaluation_sequences(stream, rows, first)
+
+    def evaluation_sequences(self, stream: Stream, rows: int, first: int) -> Batch:
+        """So many sequences of an evaluation set, from number ``first`` on."""
+        return self.sequences(stream.words(rows, self.words_per_sequence, first_row=first))
 
 
 class SyntheticTask(DrawnTask):
@@ -97,11 +108,11 @@ class FiniteTask(DrawnTask):
         whole = _training_set(type(self), self._finite_settings)
         return Batch(whole.inputs[:, chosen], whole.targets[:, chosen])
 
-    def evaluation_set(self, split: Split, size: int) -> Batch:
-        """See `Task.evaluation_set`; at most as many as the protocol has."""
+    def evaluation_chunks(self, split: Split, size: int, sequences: int) -> Iterator[Batch]:
+        """See `Task.evaluation_chunks`; at most as many as the protocol has."""
         protocol = self.protocol
         held = protocol.validation_size if split == "validation" else protocol.test_size
-        return super().evaluation_set(split, min(size, held))
+        return super().evaluation_chunks(split, min(size, held), sequences)
 
     @cached_property
     def _order(self) -> EpochOrder:

@@ -15,9 +15,13 @@ from longhaul_trainers.tasks.base import Batch, Split, Task
 from longhaul_trainers.training.model import SequenceModel
 from longhaul_trainers.training.settings import TrialConfig
 
-# Hidden states of one chunk of an evaluation set: T * B * H floats of a slot, 64 MiB at most. Only
-# the shape of a slot decides, never P, so that a slot's bits do not depend on its neighbours.
+# Hidden states of one chunk of an evaluation set, or inputs or outputs if they are wider: T * B * H
+# floats of a slot, 64 MiB at most. Only the shape of a slot decides, never P, so that a slot's bits
+# do not depend on its neighbours.
 CHUNK_FLOATS = 2**24
+
+KEPT_BYTES = 2**28
+"""Larger evaluation sets are made anew each time they are measured."""
 
 
 class Measured(Protocol):
@@ -32,27 +36,54 @@ class Measured(Protocol):
         ...
 
 
-@dataclass(frozen=True)
 class EvaluationSet:
-    """A set in chunks of sequences, kept where they are measured."""
+    """A set in chunks of sequences.
 
-    chunks: tuple[Batch, ...]
+    It is kept where it is measured, or made anew for each pass where it is large; in either case
+    the chunks are the same.
 
-    @classmethod
-    def cut(cls, batch: Batch, hidden_size: int, device: torch.device) -> "EvaluationSet":
-        """Cuts a set (T, B, I) into chunks that fit."""
-        steps, sequences, _ = batch.inputs.shape
-        size = max(1, min(sequences, CHUNK_FLOATS // (steps * hidden_size)))
-        cut = zip(batch.inputs.split(size, 1), batch.targets.split(size, 1), strict=True)
-        return cls(tuple(Batch(one, other).to(device) for one, other in cut))
+    Args:
+        task: whose set.
+        split: which.
+        size: sequences of it.
+        hidden_size: of the cell.
+        device: where it is measured.
+    """
+
+    def __init__(
+        self, task: Task, split: Split, size: int, hidden_size: int, device: torch.device
+    ) -> None:
+        steps, _, width = next(task.evaluation_chunks(split, 1, 1)).inputs.shape
+        widest = max(hidden_size, width, task.output_size)
+        self._task, self._split, self._size = task, split, size
+        self._sequences = max(1, CHUNK_FLOATS // (steps * widest))
+        self._device = device
+        self._kept: list[Batch] | None = None
 
     def runs(self) -> Iterable[Iterable[Batch]]:
         """See `Measured.runs`; sequences are whole."""
-        return [[chunk] for chunk in self.chunks]
+        return ([chunk] for chunk in self._chunks())
 
     def first(self) -> Batch:
         """See `Measured.first`."""
-        return self.chunks[0]
+        return next(self._chunks())
+
+    def _chunks(self) -> Iterator[Batch]:
+        if self._kept is not None:
+            yield from self._kept
+            return
+        kept: list[Batch] = []
+        held = 0
+        for chunk in self._task.evaluation_chunks(self._split, self._size, self._sequences):
+            moved = chunk.to(self._device)
+            held += moved.inputs.nbytes + moved.targets.nbytes
+            if held <= KEPT_BYTES:
+                kept.append(moved)
+            else:
+                kept.clear()
+            yield moved
+        if held <= KEPT_BYTES:
+            self._kept = kept
 
 
 @dataclass(frozen=True)
@@ -124,8 +155,7 @@ class Measure:
         hidden_size = self._trial.cell.hidden_size
         if self.task.carries_state:
             return LongSet.of(self.task, split, size, hidden_size, self.device)
-        batch = self.task.evaluation_set(split, size)
-        return EvaluationSet.cut(batch, hidden_size, self.device)
+        return EvaluationSet(self.task, split, size, hidden_size, self.device)
 
 
 @torch.no_grad()

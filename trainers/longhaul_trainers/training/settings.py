@@ -66,6 +66,13 @@ class TrainingSettings(Settings):
     test_size: int = setting(
         1000, ge=1, structural=True, searchable=False, help="sequences of the test set"
     )
+    select: str | None = setting(
+        None,
+        structural=True,
+        searchable=False,
+        help="metric by which a trial's best weights are chosen on the validation set, which are "
+        "kept and tested; null: that of the search's objective, else the loss",
+    )
     divergence: float = setting(
         1e4, gt=1, searchable=False, help="a loss above this many trivial baselines has diverged"
     )
@@ -77,7 +84,8 @@ class TrialConfig:
 
     Attributes:
         task, cell: settings of one entry of the respective catalogue.
-        training: how it is trained; steps and batch size are filled in from the protocol.
+        training: how it is trained; steps and batch size are filled in from the protocol, and the
+            loss selects where nothing else does.
         seed: master seed of the trial, in [0, 2^63); initial parameters and training data derive
             from it.
     """
@@ -125,7 +133,10 @@ class TrialConfig:
         training = training.with_changes(
             steps=training.steps or protocol.steps,
             batch_size=training.batch_size or protocol.batch_size,
+            select=training.select or "loss",
         )
+        if training.select not in made.better:
+            raise UnknownNameError("training.select", "metric", training.select, list(made.better))
         return cls(task, cell, training, seed)
 
     def dump(self) -> dict[str, Any]:

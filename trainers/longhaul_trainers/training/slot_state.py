@@ -20,7 +20,8 @@ class SlotState:
         step: training steps done.
         last_point: step of the last point of its curve, or at which it was taken up.
         summed: steps that the running means hold.
-        best_step: step of the lowest validation loss.
+        best_step: step of the weights that validated best; 0 before any did.
+        best_loss: their validation loss.
         divergence: how it diverged; None while it has not.
         tensors: the numeric state of a pack of one, by name.
     """
@@ -30,6 +31,7 @@ class SlotState:
     last_point: int
     summed: int
     best_step: int
+    best_loss: float
     divergence: Divergence | None
     tensors: Mapping[str, Tensor]
 
@@ -42,6 +44,7 @@ class SlotState:
             "divergences": [self.divergence and vars(self.divergence)],
             "summed": self.summed,
             "best_step": [self.best_step],
+            "best_loss": [self.best_loss],
         }
         return write_checkpoint(facts, self.tensors)
 
@@ -57,12 +60,15 @@ class SlotState:
             (trial,), (best_step,), (divergence,) = (
                 facts[name] for name in ("trials", "best_step", "divergences")
             )
+            # before there was anything but the loss to choose by, it was the best value itself
+            best_loss = facts.get("best_loss", tensors["best_value"].tolist())[0]
             return cls(
                 trial=TrialConfig.parse(trial),
                 step=facts["step"],
                 last_point=facts.get("last_point", facts["step"]),
                 summed=facts["summed"],
                 best_step=best_step,
+                best_loss=best_loss,
                 divergence=divergence and Divergence(**divergence),
                 tensors=tensors,
             )
