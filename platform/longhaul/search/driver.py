@@ -12,8 +12,10 @@ from functools import partial
 from types import FrameType
 from typing import Any, Protocol
 
+from longhaul.cluster.nodes import check_nodes
+from longhaul.cluster.token import Token, find_token, unreachable
 from longhaul.environment import capture
-from longhaul.errors import LonghaulError
+from longhaul.errors import LonghaulError, RequestError
 from longhaul.ledger import Ledger, SearchRecord
 from longhaul.search.fleet import Fleet, plan
 from longhaul.search.run import INTERRUPTED, SearchRun
@@ -107,6 +109,8 @@ def run_search(
                     with connected_to_ray(place.address):
                         take_signals()  # Ray has taken them for itself
                         watches.append(Silence(ledger.name, _control_store()))
+                        if place.address is not None:
+                            view.message(check_nodes(spec))
                         parallel = overrides.get("parallel") or spec.search.parallel
                         fleet = plan(spec, parallel, run.remaining, _threads(spec), _device(spec))
                         if run.stop_reason is None:
@@ -168,6 +172,7 @@ def connected_to_ray(address: str | None) -> Iterator[None]:
         "RAY_AIR_NEW_OUTPUT": "0",
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",
     }
+    token = None if address is None else _show_token()
     # imported here: 3 s
     import ray
 
@@ -179,7 +184,7 @@ def connected_to_ray(address: str | None) -> Iterator[None]:
     else:
         options |= {"address": address}
     try:
-        _connect(options, tries=1 if address else 2)
+        _connect(options, token, tries=1 if address else 2)
         # What concerns the user is said by the view and the outcome, once. `ray.init` sets this.
         logging.getLogger("ray").setLevel(logging.CRITICAL)
         yield
@@ -194,7 +199,17 @@ def _control_store() -> str:
     return str(ray.get_runtime_context().gcs_address)
 
 
-def _connect(options: dict[str, Any], tries: int) -> None:
+def _show_token() -> Token | None:
+    """Has Ray show this user's token to a cluster, which it does unasked for none that is named."""
+    token = find_token()
+    if token is not None:
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+    # Of a token that is refused it would tell, line by line, for twenty seconds.
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "error")
+    return token
+
+
+def _connect(options: dict[str, Any], token: Token | None, tries: int) -> None:
     # imported here: Ray is being imported by the caller
     import ray
 
@@ -203,7 +218,9 @@ def _connect(options: dict[str, Any], tries: int) -> None:
     except Exception as error:  # Ray raises all kinds, plain `Exception` where it took over 30 s
         ray.shutdown()
         if tries > 1:
-            return _connect(options, tries - 1)
+            return _connect(options, token, tries - 1)
+        if options["address"] != "local":
+            raise RequestError(unreachable(options["address"], token, error)) from error
         raise LonghaulError(f"Ray did not start: {error}") from error
 
 
