@@ -39,6 +39,9 @@ class Nobody:
     def look(self):
         pass
 
+    def told(self):
+        return None
+
     def drain(self, timeout_s):
         return Lag.unknown(0, "")
 
@@ -86,6 +89,8 @@ def played(tmp_path, monkeypatch):
     monkeypatch.setattr(driver, "plan", lambda *_: Fleet(1, 2, 0, 1, 1, 0, 1, "cpu"))
     monkeypatch.setattr(driver, "TrackingProcess", Nobody)
     monkeypatch.setattr(driver, "Watch", Nobody)
+    monkeypatch.setattr(driver, "Silence", Nobody)
+    monkeypatch.setattr(driver, "_control_store", lambda: "127.0.0.1:1")
     runs = []
     began = driver.SearchRun
 

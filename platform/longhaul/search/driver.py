@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from types import FrameType
 from typing import Any, Protocol
 
@@ -22,6 +23,7 @@ from longhaul.search.metrics import Watch
 from longhaul.search.run import INTERRUPTED, SearchRun
 from longhaul.search.scratch import scratch_prefix
 from longhaul.search.seats import Seats
+from longhaul.search.standstill import Silence, Standstill
 from longhaul.spec.search_settings import CHANGEABLE
 from longhaul.spec.search_spec import SearchSpec
 from longhaul.tracking import Lag, TrackingProcess
@@ -127,15 +129,18 @@ def _train(run: SearchRun, fence: int, view: View, tracking: TrackingProcess) ->
     spec, limits = run.spec, run.limits
     fleet = plan(spec, limits.search.parallel, run.remaining, _threads(spec), _device(spec))
     limits.room, limits.room_is_all = fleet.room, fleet.hosts > 0
-    watch = Watch(run)
+    watch, standstill = Watch(run), Standstill()
+    silence = Silence(run.record.name, _control_store())
 
     def tick() -> None:
         view.show(run.record, run.trials)
         tracking.keep_alive()
         watch.look()
+        for told in filter(None, (standstill.told(), silence.told())):
+            view.warn(told)
 
     if run.stop_reason is None:
-        _tune(lambda at: _tuner(spec, run, fence, fleet, at), tick)
+        _tune(partial(_tuner, spec, run, fence, fleet, standstill), tick)
 
 
 def changed_limits(recorded: SearchSpec, wanted: SearchSpec) -> dict[str, Any]:
@@ -203,6 +208,13 @@ def connected_to_ray(address: str | None) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _control_store() -> str:
+    # imported here: Ray is running by now
+    import ray
+
+    return str(ray.get_runtime_context().gcs_address)
 
 
 def _show_token() -> Token | None:
@@ -310,7 +322,9 @@ def _take_turns(run: SearchRun, parallel: int) -> Any:
     return turnstile
 
 
-def _tuner(spec: SearchSpec, run: SearchRun, fence: int, fleet: Fleet, scratch: str) -> Any:
+def _tuner(
+    spec: SearchSpec, run: SearchRun, fence: int, fleet: Fleet, standstill: Standstill, scratch: str
+) -> Any:
     # imported here: 3 s
     from ray import tune
 
@@ -342,7 +356,7 @@ def _tuner(spec: SearchSpec, run: SearchRun, fence: int, fleet: Fleet, scratch: 
     return tune.Tuner(
         trainable,
         tune_config=tune.TuneConfig(
-            search_alg=LedgerSearcher(run, seats),
+            search_alg=LedgerSearcher(run, seats, standstill),
             scheduler=scheduler,
             num_samples=-1,
             max_concurrent_trials=fleet.parallel,
@@ -354,7 +368,7 @@ def _tuner(spec: SearchSpec, run: SearchRun, fence: int, fleet: Fleet, scratch: 
             name="tune",
             verbose=0,
             stop=StopRequested(run),
-            callbacks=[StartedTrials(run)],
+            callbacks=[StartedTrials(run, standstill)],
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             failure_config=tune.FailureConfig(max_failures=spec.search.retries),
         ),
