@@ -31,7 +31,7 @@ from torch.nn.functional import one_hot, pad
 from longhaul_trainers.catalogue import TASKS
 from longhaul_trainers.errors import MissingDataError
 from longhaul_trainers.settings import dump, parse, parse_component
-from longhaul_trainers.tasks.base import IGNORED, Batch
+from longhaul_trainers.tasks.base import Batch
 from longhaul_trainers.tasks.counted import counted
 from longhaul_trainers.tasks.synthetic import SyntheticTask
 
