@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Starts one node of a Ray cluster that asks everybody for a token, in the foreground.
-#     start.sh head | worker | health
+#     start.sh head | worker | health [further options of ray start]
 # RAY_AUTH_TOKEN       the token; or
 # RAY_AUTH_TOKEN_PATH  a file with it that nobody else may read
 # RAY_HEAD             worker, health: HOST:PORT of the head (health: of this machine if unset)
@@ -44,14 +44,14 @@ case "${1:-}" in
     check_token
     exec ray start --head --port "${RAY_PORT:-6379}" \
       --node-ip-address "$(address "${RAY_NODE_IP:-127.0.0.1}")" \
-      --dashboard-host "${RAY_DASHBOARD_HOST:-127.0.0.1}" --num-cpus "${RAY_CPUS:-0}" "${common[@]}"
+      --dashboard-host "${RAY_DASHBOARD_HOST:-127.0.0.1}" --num-cpus "${RAY_CPUS:-0}" "${common[@]}" "${@:2}"
     ;;
   worker)
     check_token
     [ -n "${RAY_HEAD:-}" ] || fail "RAY_HEAD is not set: HOST:PORT of the head, such as ray-head:6379"
     [ -n "${RAY_NODE_IP:-}" ] && common+=(--node-ip-address "$(address "$RAY_NODE_IP")")
     [ -n "${RAY_CPUS:-}" ] && common+=(--num-cpus "$RAY_CPUS")
-    exec ray start --address "$RAY_HEAD" "${common[@]}"
+    exec ray start --address "$RAY_HEAD" "${common[@]}" "${@:2}"
     ;;
   health)
     exec ray health-check --address "${RAY_HEAD:-${RAY_NODE_IP:-127.0.0.1}:${RAY_PORT:-6379}}"

@@ -3,7 +3,8 @@
 #     serve.sh serve | health
 # MLFLOW_ALLOWED_HOSTS       names that browsers and clients may call it by, with ports: mlflow:5000,localhost:5000
 # MLFLOW_ARTIFACTS           where artifacts go: s3://BUCKET or a folder
-# PGHOST, PGUSER, PGDATABASE the database  [PGPORT: 5432]
+# PGHOST, PGUSER, PGDATABASE the database  [PGPORT: 5432]; or, for a few users on one machine,
+# MLFLOW_DATABASE            another one's address: sqlite:////var/lib/mlflow.db
 # SECRETS                    folder with the files below, each readable by this user alone  [/run/secrets]
 #     postgres_password          of PGUSER
 #     mlflow_secret_key          signs the sessions of browsers
@@ -28,15 +29,20 @@ needed() { [ -n "${!1:-}" ] || fail "$1 is not set: $2"; }
 
 quoted() { python -c 'import sys, urllib.parse; print(urllib.parse.quote(sys.stdin.read(), safe=""))'; }
 
-serve() {
-  needed MLFLOW_ALLOWED_HOSTS "the names that it may be called by, such as mlflow:5000,localhost:5000"
-  needed MLFLOW_ARTIFACTS "where artifacts go, s3://BUCKET or a folder"
+postgres_address() {
+  local password
   needed PGHOST "the host of PostgreSQL"
   needed PGUSER "the user of the database"
   needed PGDATABASE "the name of the database"
-  local password config key address
-  password="$(secret postgres_password "it holds the password of the database's user" | quoted)"
-  address="postgresql+psycopg2://$PGUSER:$password@$PGHOST:${PGPORT:-5432}/$PGDATABASE"
+  password="$(secret postgres_password "it holds the password of the database's user" | quoted)" || exit
+  echo "postgresql+psycopg2://$PGUSER:$password@$PGHOST:${PGPORT:-5432}/$PGDATABASE"
+}
+
+serve() {
+  needed MLFLOW_ALLOWED_HOSTS "the names that it may be called by, such as mlflow:5000,localhost:5000"
+  needed MLFLOW_ARTIFACTS "where artifacts go, s3://BUCKET or a folder"
+  local config key address="${MLFLOW_DATABASE:-}"
+  [ -n "$address" ] || address="$(postgres_address)"
   MLFLOW_FLASK_SERVER_SECRET_KEY="$(secret mlflow_secret_key "it holds a long random text")"
   MLFLOW_AUTH_ADMIN_PASSWORD="$(secret mlflow_admin_password "it holds 12 characters or more")"
   if [[ "$MLFLOW_ARTIFACTS" == s3://* ]]; then

@@ -27,6 +27,10 @@ MUTATIONS: dict[str, list[Mutation]] = {
         Mutation("!platform\n", "", True),
         Mutation("*\n!LICENSE", "!LICENSE", True),
     ],
+    "infra/local-cluster.sh": [
+        Mutation('is_alive "$1"', "is_alive $1"),
+        Mutation("set -euo pipefail", "", True),
+    ],
     "infra/ray/start.sh": [
         Mutation('"${RAY_PORT:-6379}" \\', "${RAY_PORT:-6379} \\"),
         Mutation("  worker)\n", "  worker\n", True),

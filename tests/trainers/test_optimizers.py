@@ -6,6 +6,7 @@ from torch import nn
 
 from longhaul_trainers.catalogue import OPTIMIZERS
 from longhaul_trainers.parameter_groups import ParameterGroup
+from longhaul_trainers.scans.native import library
 from longhaul_trainers.training.optimizers import (
     AdamSettings,
     AdamWSettings,
@@ -40,6 +41,12 @@ SLOTS: dict[str, list[OptimizerSettings]] = {
 }
 
 
+@pytest.fixture(params=["compiled", "torch"])
+def written_with(request, monkeypatch):
+    if request.param == "torch":
+        monkeypatch.setattr(library, "library", lambda: None)
+
+
 def torch_optimizer(settings: OptimizerSettings, parameters, ratio: float) -> torch.optim.Optimizer:
     common = {"lr": settings.learning_rate * ratio, "weight_decay": settings.weight_decay}
     match settings:
@@ -60,6 +67,7 @@ def loss(weight: torch.Tensor, bias: torch.Tensor, step: int) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("name", sorted(SLOTS))
+@pytest.mark.usefixtures("written_with")
 def test_each_slot_moves_as_torch_optim_moves_it(name):
     generator = torch.Generator().manual_seed(0)
     slots = SLOTS[name]
@@ -87,6 +95,7 @@ def test_each_slot_moves_as_torch_optim_moves_it(name):
 
 
 @pytest.mark.parametrize("name", sorted(SLOTS))
+@pytest.mark.usefixtures("written_with")
 def test_an_inactive_slot_stays_and_its_nan_reaches_nobody(name):
     parameter = nn.Parameter(torch.ones(2, 3))
     neighbour = nn.Parameter(torch.ones(2, 3))
@@ -101,6 +110,33 @@ def test_an_inactive_slot_stays_and_its_nan_reaches_nobody(name):
     assert torch.equal(parameter[1], torch.ones(3))
     assert torch.equal(parameter[0], neighbour[0])
     assert not torch.equal(parameter[0], torch.ones(3))
+
+
+@pytest.mark.parametrize("size", [1, 63, 64, 200])
+@pytest.mark.parametrize("name", sorted(SLOTS))
+def test_a_slot_moves_as_alone_wherever_it_is_and_however_large(name, size):
+    drawn = torch.Generator().manual_seed(size)
+    start, gradient = torch.randn(2, 3, size, generator=drawn)
+
+    def moved(slots):
+        parameter = nn.Parameter(start[slots].clone())
+        group = ParameterGroup("main", (parameter,), torch.ones(len(slots)))
+        optimizer = PackOptimizer([group], [SLOTS[name][p] for p in slots])
+        for _ in range(3):
+            parameter.grad = gradient[slots].clone()
+            optimizer.step(torch.ones(len(slots), dtype=torch.bool), torch.full((len(slots),), 0.3))
+        return [parameter.detach(), *optimizer.tensors().values()]
+
+    packed = moved([0, 1, 2])
+    for p in range(3):
+        for alone, together in zip(moved([p]), packed, strict=True):
+            assert torch.equal(alone[0], together[p])
+        parameter = nn.Parameter(start[p].clone())
+        oracle = torch_optimizer(SLOTS[name][p], [parameter], 1.0)
+        for _ in range(3):
+            parameter.grad = gradient[p] * 0.3
+            oracle.step()
+        torch.testing.assert_close(packed[0][p], parameter.detach(), rtol=1e-5, atol=1e-6)
 
 
 def test_a_group_may_name_its_own_optimizer_and_go_without_decay():
@@ -121,6 +157,7 @@ def test_a_group_may_name_its_own_optimizer_and_go_without_decay():
     assert (main < 1).all()  # its decay moved it
 
 
+@pytest.mark.usefixtures("written_with")
 def test_gradient_norm_is_each_slots_own_and_has_the_same_bits_alone_and_in_a_pack():
     generator = torch.Generator().manual_seed(1)
     parameters = [nn.Parameter(torch.zeros(4, 37, 5)), nn.Parameter(torch.zeros(4, 11))]

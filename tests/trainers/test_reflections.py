@@ -141,3 +141,47 @@ def test_singular_values_reach_their_margin_and_no_further():
         built.spectrum[1] = -100
     found = torch.linalg.svdvals(built.matrix().detach())
     torch.testing.assert_close(found, torch.tensor([[1.2], [0.8]]).expand(2, 4))
+
+
+@pytest.mark.parametrize(("size", "count"), [(1, None), (5, 1), (16, 16), (33, 20), (70, 70)])
+def test_in_float32_on_a_cpu_values_and_gradients_are_those_of_float64(size, count):
+    ours, exact = matrix(size, count, pack=3), matrix(size, count, pack=3).double()
+    with torch.no_grad():
+        lengths = torch.tensor([[0.3], [1.0], [7.0]])
+        ours.reflections.entries *= lengths
+        if size > 5:
+            ours.reflections.entries[1, : size + 3] = 0  # the first vector and a part of the next
+        exact.reflections.entries.copy_(ours.reflections.entries)
+    weights = normal(3, size, size, seed=4)
+    W, expected = ours.matrix(), exact.matrix()
+    assert (W - expected).abs().max() <= 2e-5
+    (found,) = torch.autograd.grad(W, ours.reflections.entries, weights.float())
+    (wanted,) = torch.autograd.grad(expected, exact.reflections.entries, weights)
+    assert torch.linalg.vector_norm(found - wanted) <= 2e-5 * torch.linalg.vector_norm(wanted)
+    ours.after_step()
+    exact.after_step()
+    torch.testing.assert_close(ours.reflections.entries.double(), exact.reflections.entries)
+
+
+@pytest.mark.parametrize(("size", "count"), [(33, 20), (70, 70)])
+def test_bits_do_not_depend_on_the_neighbours(size, count):
+    packed = matrix(size, count, pack=3)
+    weights = normal(3, size, size).float()
+
+    def found(built, slots):
+        W = built.matrix()
+        return W, torch.autograd.grad(W, built.reflections.entries, weights[slots])[0]
+
+    together = found(packed, slice(0, 3))
+    alone = matrix(size, count, pack=1)
+    with torch.no_grad():
+        packed.reflections.entries[0] = math.nan
+        alone.reflections.entries.copy_(packed.reflections.entries[1:2])
+    for one, other, again in zip(
+        found(alone, slice(1, 2)), together, found(packed, slice(0, 3)), strict=True
+    ):
+        assert torch.equal(one[0], other[1])
+        assert torch.equal(again[1:], other[1:])
+    packed.after_step()
+    alone.after_step()
+    assert torch.equal(packed.reflections.entries[1], alone.reflections.entries[0])

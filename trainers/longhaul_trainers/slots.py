@@ -25,6 +25,14 @@ def stack_slots(
     return nn.Parameter(torch.stack(drawn))
 
 
+def joined(slots: Sequence[Tensor]) -> Tensor:
+    """The tensors of P slots as one of shape (P, ...); that of a single one is not copied.
+
+    Its numbers follow each other in memory whatever P, as the order of a later sum depends on it.
+    """
+    return slots[0].unsqueeze(0).contiguous() if len(slots) == 1 else torch.stack(list(slots))
+
+
 def slot_vector(slots: Sequence[S], value: Callable[[S], float]) -> Tensor:
     """A float32 vector (P,) of one continuous hyperparameter."""
     return torch.tensor([value(slot) for slot in slots], dtype=torch.float32)

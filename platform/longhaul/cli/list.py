@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from longhaul.cli.options import json_option, storage_option
+from longhaul.cli.options import cluster_option, given, json_option, storage_option
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -12,17 +12,25 @@ if TYPE_CHECKING:
 
 @click.command("list")
 @storage_option
+@cluster_option
 @json_option
-def list_command(storage: str, as_json: bool) -> None:
+def list_command(storage: str, cluster: str | None, as_json: bool) -> None:
     """List the searches in a storage: their states, their trials, their best.
 
     \b
     longhaul list
+    longhaul list --cluster http://HEAD:8265
     """
     from longhaul.cli.output import emit
     from longhaul.ledger import Ledger, open_storage
     from longhaul.queries import search_overview
 
+    if cluster is not None:
+        from longhaul.cli.on_cluster import list_there
+
+        told = list_there(cluster, given("storage"))
+        emit(told, as_json, lambda: _render(told["storage"], told["searches"]))
+        return
     root = open_storage(storage)
     found = [search_overview(Ledger.open(root, name)) for name in Ledger.names(root)]
     emit({"storage": root.uri, "searches": found}, as_json, lambda: _render(root.uri, found))

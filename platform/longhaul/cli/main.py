@@ -13,9 +13,12 @@ from longhaul.errors import LonghaulError
 # that neither help nor a spelling mistake waits for torch, ray or mlflow.
 COMMANDS: dict[str, tuple[str, str]] = {
     "search": ("longhaul.cli.search:search_command", "Run a search."),
+    "submit": ("longhaul.cli.submit:submit_command", "Have a Ray cluster run a search."),
     "resume": ("longhaul.cli.resume:resume_command", "Go on with a search, or extend it."),
     "list": ("longhaul.cli.list:list_command", "List the searches in a storage."),
     "status": ("longhaul.cli.status:status_command", "Show where a search stands."),
+    "logs": ("longhaul.cli.logs:logs_command", "Show what a search on a cluster says."),
+    "stop": ("longhaul.cli.stop:stop_command", "End a search in order; `resume` goes on."),
     "best": ("longhaul.cli.best:best_command", "Show the best trial and how to train it again."),
     "show": ("longhaul.cli.show:show_command", "Show a search's trials, or everything about one."),
     "export": ("longhaul.cli.export:export_command", "Write trials and curves as Parquet."),

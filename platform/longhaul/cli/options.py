@@ -37,10 +37,12 @@ def default_tracking_uri(storage: str) -> str:
 
 
 def _or_default_tracking(ctx: click.Context, _: click.Parameter, given: str | None) -> str:
+    if given is None and ctx.params.get("cluster"):
+        return ""  # the cluster's own
     return given or default_tracking_uri(ctx.params.get("storage", DEFAULT_STORAGE))
 
 
-# Eager, so that the default of --tracking-uri can look at it.
+# Eager, as --cluster is, so that the default of --tracking-uri can look at it.
 _storage = click.option(
     "--storage",
     metavar="URI",
@@ -64,6 +66,24 @@ _json = click.option(
 )
 _address = click.option(
     "--address", metavar="ADDR", help="A running Ray cluster.  [default: start Ray here]"
+)
+_cluster = click.option(
+    "--cluster",
+    metavar="URL",
+    envvar="LONGHAUL_CLUSTER",
+    show_envvar=True,
+    is_eager=True,
+    help="A running Ray cluster, by its dashboard: http://HEAD:8265.",
+)
+_wheel = click.option(
+    "--wheel", metavar="FILE", help="Longhaul's wheel, for a cluster whose nodes have another."
+)
+_package = click.option(
+    "--package",
+    "packages",
+    metavar="FILE",
+    multiple=True,
+    help="A wheel with cells or tasks of your own, for the cluster; can be repeated.",
 )
 _set = click.option(
     "--set",
@@ -94,6 +114,28 @@ def json_option(command: Command) -> Command:
 def address_option(command: Command) -> Command:
     """``--address ADDR``: parameter ``address`` (text or None)."""
     return _address(command)
+
+
+def cluster_option(command: Command) -> Command:
+    """``--cluster URL``: parameter ``cluster`` (text or None)."""
+    return _cluster(command)
+
+
+def wheel_options(command: Command) -> Command:
+    """``--wheel FILE`` and ``--package FILE``: ``wheel`` (text or None), ``packages`` (tuple)."""
+    return _wheel(_package(command))
+
+
+def given(name: str) -> str | None:
+    """The value of an option if it was on the command line; that of a variable is this machine's.
+
+    Args:
+        name: the parameter.
+    """
+    context = click.get_current_context()
+    if context.get_parameter_source(name) is not click.core.ParameterSource.COMMANDLINE:
+        return None
+    return str(context.params[name])
 
 
 def set_option(command: Command) -> Command:

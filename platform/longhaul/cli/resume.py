@@ -4,10 +4,13 @@ import click
 
 from longhaul.cli.options import (
     address_option,
+    cluster_option,
+    given,
     json_option,
     name_argument,
     storage_option,
     tracking_option,
+    wheel_options,
 )
 
 
@@ -20,6 +23,8 @@ from longhaul.cli.options import (
 @storage_option
 @tracking_option
 @address_option
+@cluster_option
+@wheel_options
 @json_option
 def resume_command(
     name: str,
@@ -28,6 +33,9 @@ def resume_command(
     storage: str,
     tracking_uri: str,
     address: str | None,
+    cluster: str | None,
+    wheel: str | None,
+    packages: tuple[str, ...],
     as_json: bool,
 ) -> None:
     """Go on with search NAME from its ledger, or extend it.
@@ -37,6 +45,7 @@ def resume_command(
     \b
     longhaul resume copying-quickstart
     longhaul resume copying-quickstart --trials 32
+    longhaul resume copying-quickstart --cluster http://HEAD:8265
     """
     from longhaul.cli.searching import run_and_report
     from longhaul.ledger import Ledger
@@ -44,8 +53,14 @@ def resume_command(
     from longhaul.search.driver import Place
     from longhaul.spec.search_spec import SearchSpec
 
+    overrides = {"trials": trials, "parallel": parallel}
+    if cluster is not None and address is None:
+        from longhaul.cli.on_cluster import resume_there, wishes
+
+        wanted = wishes(given("storage"), given("tracking_uri"), wheel, packages)
+        resume_there(cluster, name, overrides, wanted, as_json)
+        return
     ledger = Ledger.open(storage, name)
     if address is None:  # a cluster's nodes have data of their own
         prepare_data(SearchSpec.from_text(ledger.spec_text(), f"{name}/spec.yaml", name=name))
-    overrides = {"trials": trials, "parallel": parallel}
     run_and_report(ledger, Place(storage, tracking_uri, address), overrides, as_json)

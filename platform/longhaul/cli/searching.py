@@ -162,6 +162,7 @@ def existing(spec: "SearchSpec", storage: str) -> "Ledger | None":
     """
     from longhaul.errors import RequestError
     from longhaul.ledger import Ledger, UnknownSearchError
+    from longhaul.spec.comparison import difference
     from longhaul.spec.search_spec import SearchSpec
 
     try:
@@ -172,17 +173,6 @@ def existing(spec: "SearchSpec", storage: str) -> "Ledger | None":
     if recorded.sha256 != spec.sha256:
         raise RequestError(
             f"there is another search called {spec.name} in {storage}: "
-            f"{_difference(recorded, spec)}; give this one a name of its own: --name {spec.name}-2"
+            f"{difference(recorded, spec)}; give this one a name of its own: --name {spec.name}-2"
         )
     return ledger
-
-
-def _difference(recorded: "SearchSpec", wanted: "SearchSpec") -> str:
-    """The first line in which two specifications differ."""
-    import difflib
-
-    old, new = recorded.to_yaml().splitlines(), wanted.to_yaml().splitlines()
-    lines = [line for line in difflib.ndiff(old, new) if line[0] in "-+"]
-    was = next((line[1:].strip() for line in lines if line[0] == "-"), "nothing")
-    now = next((line[1:].strip() for line in lines if line[0] == "+"), "nothing")
-    return f"it has `{was}` where this one has `{now}`"

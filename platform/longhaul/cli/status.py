@@ -4,7 +4,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from longhaul.cli.options import json_option, name_argument, storage_option
+from longhaul.cli.options import (
+    cluster_option,
+    given,
+    json_option,
+    name_argument,
+    storage_option,
+)
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -13,17 +19,25 @@ if TYPE_CHECKING:
 @click.command("status")
 @name_argument
 @storage_option
+@cluster_option
 @json_option
-def status_command(name: str, storage: str, as_json: bool) -> None:
+def status_command(name: str, storage: str, cluster: str | None, as_json: bool) -> None:
     """Show where search NAME stands: trials, best so far, who runs it, how far MLflow is.
 
     \b
     longhaul status copying-quickstart
+    longhaul status copying-quickstart --cluster http://HEAD:8265
     """
     from longhaul.cli.output import emit
     from longhaul.ledger import Ledger
     from longhaul.queries import search_status
 
+    if cluster is not None:
+        from longhaul.cli.on_cluster import status_there, unbegun
+
+        told = status_there(cluster, name, given("storage"))
+        emit(told, as_json, lambda: _render(told) if "counts" in told else unbegun(told))
+        return
     status = search_status(Ledger.open(storage, name))
     emit(status, as_json, lambda: _render(status))
 
@@ -48,6 +62,8 @@ def _render(status: dict[str, Any]) -> "RenderableType":
     if status["owner"]:
         verb = "run by" if status["state"] == "running" else "last run by"
         facts.append([verb, status["owner"]])
+    if "job" in status:
+        facts.append(["job", f"{status['job']['id']}, {status['job']['status'].lower()}"])
     facts.append(["MLflow", _mlflow(status["name"], status["mlflow"])])
     parts: list[RenderableType] = [
         heading(f"search {status['name']}: {status['state']}{reason}"),

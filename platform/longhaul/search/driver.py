@@ -8,15 +8,19 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from types import FrameType
 from typing import Any, Protocol
 
+from longhaul.cluster.nodes import check_nodes
+from longhaul.cluster.token import Token, find_token, unreachable
 from longhaul.environment import capture
-from longhaul.errors import LonghaulError
+from longhaul.errors import LonghaulError, RequestError
 from longhaul.ledger import Ledger, SearchRecord
 from longhaul.search.fleet import Fleet, plan
 from longhaul.search.run import INTERRUPTED, SearchRun
 from longhaul.search.seats import Seats
+from longhaul.search.standstill import Silence, Standstill
 from longhaul.spec.search_spec import SearchSpec
 from longhaul.tracking import Lag, TrackingProcess
 
@@ -88,9 +92,14 @@ def run_search(
         tracking = TrackingProcess(place.storage, ledger.name, place.tracking_uri)
         tracking.start()
 
+        standstill = Standstill()
+        watches: list[Standstill | Silence] = [standstill]
+
         def tick() -> None:
             view.show(run.record, run.trials)
             tracking.keep_alive()
+            for told in filter(None, [watch.told() for watch in watches]):
+                view.warn(told)
 
         try:
             run.settle()
@@ -99,10 +108,14 @@ def run_search(
                     view.message("starting Ray ...")
                     with connected_to_ray(place.address):
                         take_signals()  # Ray has taken them for itself
+                        watches.append(Silence(ledger.name, _control_store()))
+                        if place.address is not None:
+                            view.message(check_nodes(spec))
                         parallel = overrides.get("parallel") or spec.search.parallel
                         fleet = plan(spec, parallel, run.remaining, _threads(spec), _device(spec))
                         if run.stop_reason is None:
-                            _tune(lambda at: _tuner(spec, run, writer.fence, fleet, at), tick)
+                            tuner = partial(_tuner, spec, run, writer.fence, fleet, standstill)
+                            _tune(tuner, tick)
             run.close()
         finally:
             view.message("writing the rest to MLflow ...")
@@ -159,6 +172,7 @@ def connected_to_ray(address: str | None) -> Iterator[None]:
         "RAY_AIR_NEW_OUTPUT": "0",
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",
     }
+    token = None if address is None else _show_token()
     # imported here: 3 s
     import ray
 
@@ -170,7 +184,7 @@ def connected_to_ray(address: str | None) -> Iterator[None]:
     else:
         options |= {"address": address}
     try:
-        _connect(options, tries=1 if address else 2)
+        _connect(options, token, tries=1 if address else 2)
         # What concerns the user is said by the view and the outcome, once. `ray.init` sets this.
         logging.getLogger("ray").setLevel(logging.CRITICAL)
         yield
@@ -178,7 +192,24 @@ def connected_to_ray(address: str | None) -> Iterator[None]:
         ray.shutdown()
 
 
-def _connect(options: dict[str, Any], tries: int) -> None:
+def _control_store() -> str:
+    # imported here: Ray is running by now
+    import ray
+
+    return str(ray.get_runtime_context().gcs_address)
+
+
+def _show_token() -> Token | None:
+    """Has Ray show this user's token to a cluster, which it does unasked for none that is named."""
+    token = find_token()
+    if token is not None:
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+    # Of a token that is refused it would tell, line by line, for twenty seconds.
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "error")
+    return token
+
+
+def _connect(options: dict[str, Any], token: Token | None, tries: int) -> None:
     # imported here: Ray is being imported by the caller
     import ray
 
@@ -187,7 +218,9 @@ def _connect(options: dict[str, Any], tries: int) -> None:
     except Exception as error:  # Ray raises all kinds, plain `Exception` where it took over 30 s
         ray.shutdown()
         if tries > 1:
-            return _connect(options, tries - 1)
+            return _connect(options, token, tries - 1)
+        if options["address"] != "local":
+            raise RequestError(unreachable(options["address"], token, error)) from error
         raise LonghaulError(f"Ray did not start: {error}") from error
 
 
@@ -271,7 +304,9 @@ def _take_turns(run: SearchRun, parallel: int) -> Any:
     return turnstile
 
 
-def _tuner(spec: SearchSpec, run: SearchRun, fence: int, fleet: Fleet, scratch: str) -> Any:
+def _tuner(
+    spec: SearchSpec, run: SearchRun, fence: int, fleet: Fleet, standstill: Standstill, scratch: str
+) -> Any:
     # imported here: 3 s
     from ray import tune
 
@@ -303,7 +338,7 @@ def _tuner(spec: SearchSpec, run: SearchRun, fence: int, fleet: Fleet, scratch: 
     return tune.Tuner(
         trainable,
         tune_config=tune.TuneConfig(
-            search_alg=LedgerSearcher(run, seats),
+            search_alg=LedgerSearcher(run, seats, standstill),
             scheduler=scheduler,
             num_samples=-1,
             max_concurrent_trials=fleet.parallel,
@@ -315,7 +350,7 @@ def _tuner(spec: SearchSpec, run: SearchRun, fence: int, fleet: Fleet, scratch: 
             name="tune",
             verbose=0,
             stop=StopRequested(run),
-            callbacks=[StartedTrials(run)],
+            callbacks=[StartedTrials(run, standstill)],
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             failure_config=tune.FailureConfig(max_failures=spec.search.retries),
         ),

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from longhaul_trainers.matrices.base import RecurrentMatrix, RecurrentSettings, recurrent_group
 from longhaul_trainers.matrices.skew import SkewSettings, SkewSymmetric
-from longhaul_trainers.matrices.skew_exponential import skew_exponential
 from longhaul_trainers.parameter_groups import ParameterGroup
 from longhaul_trainers.settings import setting
+from longhaul_trainers.slots import joined
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +70,7 @@ class DynamicTrivializationMatrix(RecurrentMatrix):
         self.rebase_every = slots[0].rebase_every
         self.project_every = slots[0].project_every
         self.skew = SkewSymmetric(hidden_size, slots, generators)
-        base = torch.stack([skew_exponential(A) for A in self.skew().detach()])
+        base = self.skew.exponential().detach()
         with torch.no_grad():
             self.skew.upper.zero_()
         self.register_buffer("base", base)
@@ -83,9 +83,9 @@ class DynamicTrivializationMatrix(RecurrentMatrix):
         return SkewSymmetric.parameter_count(hidden_size)
 
     def matrix(self) -> Tensor:
-        # One slot at a time, as for every exponential and product here.
-        pairs = zip(self.base, self.skew(), strict=True)
-        return torch.stack([base @ skew_exponential(A) for base, A in pairs])
+        # One slot at a time, as for every product here.
+        pairs = zip(self.base, self.skew.exponential(), strict=True)
+        return joined([base @ rotation for base, rotation in pairs])
 
     def parameter_groups(self) -> list[ParameterGroup]:
         """One group without weight decay: decay would pull W towards the base."""

@@ -9,7 +9,6 @@ from torch import Tensor
 
 from longhaul_trainers.matrices.base import RecurrentMatrix, RecurrentSettings, recurrent_group
 from longhaul_trainers.matrices.skew import SkewSettings, SkewSymmetric
-from longhaul_trainers.matrices.skew_exponential import skew_exponential
 from longhaul_trainers.parameter_groups import ParameterGroup
 
 
@@ -45,9 +44,7 @@ class ExponentialMatrix(RecurrentMatrix):
         return SkewSymmetric.parameter_count(hidden_size)
 
     def matrix(self) -> Tensor:
-        # One slot at a time: a batched exponential treats all matrices alike, by the norms of all,
-        # so that a trial's last bits would depend on its neighbours.
-        return torch.stack([skew_exponential(one) for one in self.skew()])
+        return self.skew.exponential()
 
     def parameter_groups(self) -> list[ParameterGroup]:
         """One group without weight decay: decay would pull W towards the identity."""

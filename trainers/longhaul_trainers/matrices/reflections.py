@@ -1,15 +1,20 @@
 """Products of Householder reflections as parameters.
 
+Those in float32 on a CPU are compiled, with their gradients; all others are written with torch.
+
 Dimensions: P slots, H rows of the matrix, m reflections.
 """
 
 from collections.abc import Callable, Sequence
-from typing import TypeVar, final
+from typing import Any, TypeVar, final
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
-from longhaul_trainers.slots import stack_slots
+from longhaul_trainers.scans.native.library import run, serves
+from longhaul_trainers.slots import joined, stack_slots
+from longhaul_trainers.threads import threads_for_scans
 
 S = TypeVar("S")
 
@@ -93,7 +98,16 @@ class Reflections(nn.Module):
 
     def forward(self) -> Tensor:
         """The products, shape (P, H, H), one slot at a time."""
-        return torch.stack([self._product(one) for one in self.vectors()])
+        if self._compiled():
+            compiled: Tensor = _CompiledProducts.apply(  # type: ignore[no-untyped-call]
+                self.entries, self.hidden_size, self.count
+            )
+            return compiled
+        return joined([self._product(one) for one in self.vectors()])
+
+    def _compiled(self) -> bool:
+        one = self.entries
+        return one.dtype == torch.float32 and one.is_contiguous() and serves(one)
 
     def _product(self, vectors: Tensor) -> Tensor:
         if self.count < self.hidden_size:
@@ -104,6 +118,10 @@ class Reflections(nn.Module):
     @torch.no_grad()
     def normalise(self) -> None:
         """Makes all u unit vectors again; a zero one becomes (1, 0, ...), one with NaN stays so."""
+        if self._compiled():
+            sizes = (len(self.entries), self.hidden_size, threads_for_scans(), self.count)
+            run("reflections_normalise", *sizes, self.entries)
+            return
         for entries, vectors in zip(self.entries, self.vectors(), strict=True):
             norms = torch.linalg.vector_norm(vectors, dim=1)
             entries.div_(torch.where(norms == 0, torch.ones_like(norms), norms)[self.owners])
@@ -116,3 +134,25 @@ class Reflections(nn.Module):
         if self.count == self.hidden_size:
             last = self.entries[:, -1]
             last.copy_(torch.where(last == 0, torch.ones_like(last), last / last.abs()))
+
+
+class _CompiledProducts(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, entries: Tensor, size: int, count: int) -> Tensor:
+        tape = entries.new_empty(len(entries), run("reflections_tape", size, count))
+        result = entries.new_empty(len(entries), size, size)
+        ctx.sizes = (len(entries), size, threads_for_scans(), count)
+        run("reflections_forward", *ctx.sizes, entries, tape, result)
+        ctx.save_for_backward(entries, tape)
+        return result
+
+    @staticmethod
+    @once_differentiable
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, gradient: Tensor
+    ) -> tuple[Tensor | None, ...]:
+        entries, tape = ctx.saved_tensors
+        by_entries = torch.empty_like(entries)
+        given = gradient.contiguous()
+        run("reflections_backward", *ctx.sizes, entries, tape, given, by_entries)
+        return by_entries, None, None

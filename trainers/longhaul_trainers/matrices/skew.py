@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from longhaul_trainers.matrices.base import RecurrentSettings
+from longhaul_trainers.matrices.skew_exponential import compiled_exponentials, skew_exponential
 from longhaul_trainers.matrices.skew_init import SkewInit, draw_skew
 from longhaul_trainers.settings import setting
-from longhaul_trainers.slots import stack_slots
+from longhaul_trainers.slots import joined, stack_slots
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +64,15 @@ class SkewSymmetric(nn.Module):
         flat = self.upper.new_zeros(pack, size * size)
         upper = flat.index_copy(1, self.positions, self.upper).view(pack, size, size)
         return upper - upper.mT
+
+    def exponential(self) -> Tensor:
+        """exp(A), shape (P, H, H): rotations."""
+        compiled = compiled_exponentials(self.upper, self.hidden_size)
+        if compiled is not None:
+            return compiled
+        # One slot at a time: a batched exponential treats all matrices alike, by the norms of all,
+        # so that a trial's last bits would depend on its neighbours.
+        return joined([skew_exponential(one) for one in self()])
 
     @staticmethod
     def parameter_count(hidden_size: int) -> int:

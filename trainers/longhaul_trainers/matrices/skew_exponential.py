@@ -1,4 +1,7 @@
-"""The exponential of one skew-symmetric matrix, cheap to differentiate."""
+"""Exponentials of skew-symmetric matrices, cheap to differentiate.
+
+Those of a pack in float32 on a CPU are compiled; all others are written with torch.
+"""
 
 import math
 from typing import Any
@@ -7,6 +10,9 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from longhaul_trainers.scans.native.library import run, serves
+from longhaul_trainers.threads import threads_for_scans
+
 # A truncated Taylor series of this degree is exact to rounding for eigenvalues of modulus up to
 # _RADIUS: 0.5^9 / 9! = 5e-9 and 0.5^17 / 17! = 2e-20.
 _DEGREES = {torch.float32: 8, torch.float64: 16}
@@ -14,6 +20,63 @@ _RADIUS = 0.5
 # So many nested commutators give the derivative's series to rounding: as differences of such
 # eigenvalues, theirs have a modulus up to 1; 1 / 11! = 3e-8 and 1 / 19! = 8e-18.
 _COMMUTATORS = {torch.float32: 9, torch.float64: 17}
+
+
+# So many halvings the compiled exponential has room for at first: eigenvalues of modulus up to 64.
+_ROOM = 6
+
+
+def compiled_exponentials(upper: Tensor, size: int) -> Tensor | None:
+    """exp(A) of every slot by the compiled program, where there is one for such tensors.
+
+    The scheme is that of `skew_exponential` with a polynomial that three products evaluate and
+    eigenvalues of modulus up to 1, differentiated product by product: 3 products and one for each
+    halving, backwards 5 and two for each halving.
+
+    Args:
+        upper: the entries of each A above the diagonal, row after row, shape (P, H (H - 1) / 2).
+        size: H.
+
+    Returns:
+        Shape (P, H, H); can be differentiated once.
+    """
+    if upper.dtype != torch.float32 or not serves(upper):
+        return None
+    result: Tensor = _CompiledExponentials.apply(  # type: ignore[no-untyped-call]
+        upper, size
+    )
+    return result
+
+
+class _CompiledExponentials(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, upper: Tensor, size: int) -> Tensor:
+        upper, room = upper.contiguous(), _ROOM
+        result = upper.new_empty(len(upper), size, size)
+        while True:
+            sizes = (len(upper), size, threads_for_scans(), room)
+            tape = upper.new_empty(len(upper), run("exponential_tape", size, room))
+            halvings = torch.empty(len(upper), dtype=torch.int64)
+            run("exponential_forward", *sizes, upper, tape, result, halvings)
+            most = max(halvings.tolist())
+            if most <= room:
+                break
+            room = most
+        ctx.sizes = sizes
+        ctx.save_for_backward(tape, halvings)
+        return result
+
+    @staticmethod
+    @once_differentiable
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, gradient: Tensor
+    ) -> tuple[Tensor, None]:
+        tape, halvings = ctx.saved_tensors
+        pack, size, *_ = ctx.sizes
+        by_upper = tape.new_empty(pack, size * (size - 1) // 2)
+        given = gradient.contiguous()
+        run("exponential_backward", *ctx.sizes, tape, halvings, given, by_upper)
+        return by_upper, None
 
 
 def skew_exponential(A: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from longhaul_trainers.matrices.base import RecurrentMatrix, RecurrentSettings, 
 from longhaul_trainers.matrices.reflections import Reflections
 from longhaul_trainers.parameter_groups import ParameterGroup
 from longhaul_trainers.settings import setting
-from longhaul_trainers.slots import slot_vector
+from longhaul_trainers.slots import joined, slot_vector
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,9 +93,7 @@ class SVDHouseholderMatrix(RecurrentMatrix):
     def matrix(self) -> Tensor:
         parts = zip(self.left(), self.spectrum, self.margin, self.right(), strict=True)
         # one slot at a time: a sigmoid over the pack would round by the place in its vector loop
-        return torch.stack(
-            [(U * (1 + 2 * r * (torch.sigmoid(p) - 0.5))) @ V.mT for U, p, r, V in parts]
-        )
+        return joined([(U * (1 + 2 * r * (torch.sigmoid(p) - 0.5))) @ V.mT for U, p, r, V in parts])
 
     def parameter_groups(self) -> list[ParameterGroup]:
         """One group without weight decay."""

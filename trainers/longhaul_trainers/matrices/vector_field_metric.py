@@ -9,10 +9,9 @@ from torch import Tensor, nn
 
 from longhaul_trainers.matrices.base import RecurrentMatrix, RecurrentSettings, recurrent_group
 from longhaul_trainers.matrices.skew import SkewSymmetric
-from longhaul_trainers.matrices.skew_exponential import skew_exponential
 from longhaul_trainers.matrices.vector_field import REFERENCE, DepartureSettings, departure_group
 from longhaul_trainers.parameter_groups import ParameterGroup
-from longhaul_trainers.slots import slot_vector
+from longhaul_trainers.slots import joined, slot_vector
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,13 +65,13 @@ class MetricField(RecurrentMatrix):
         return hidden_size * (hidden_size - 1) + hidden_size
 
     def matrix(self) -> Tensor:
-        # One slot at a time, solvers as well as exponentials.
-        slots = zip(self.skew(), self._factors(), strict=True)
-        flows = [(skew_exponential(S), L.mT) for S, L in slots]
-        return torch.stack(
+        # One slot at a time, for solvers too.
+        factors = [lower.mT for lower in self._factors()]
+        slots = zip(self.skew.exponential(), factors, strict=True)
+        return joined(
             [
                 torch.linalg.solve_triangular(upper, flow @ upper, upper=True)
-                for flow, upper in flows
+                for flow, upper in slots
             ]
         )
 

@@ -1,7 +1,8 @@
 """Optimisers whose every hyperparameter is a vector over the slots of a pack.
 
 The update rules are those of `torch.optim` (RMSprop uncentred, coupled weight decay in SGD, RMSprop
-and Adam, decoupled in AdamW), which takes one number where a pack needs P.
+and Adam, decoupled in AdamW), which takes one number where a pack needs P. On a CPU the rules are
+compiled: with torch, each of their operations passes over all memory.
 """
 
 from abc import ABC, abstractmethod
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 
 from longhaul_trainers.catalogue import MANIFOLD_OPTIMIZERS, OPTIMIZERS
 from longhaul_trainers.parameter_groups import ParameterGroup
+from longhaul_trainers.scans.native.library import TYPES, run, serves
 from longhaul_trainers.settings import Settings, setting
 
 
@@ -70,6 +72,8 @@ class Optimizer(ABC):
     settings_type: ClassVar[type[OptimizerSettings]]
     buffers: ClassVar[tuple[str, ...]] = ()
     """Names of the running averages that each parameter needs."""
+    compiled: ClassVar[tuple[str, ...]] = ()
+    """Where the rule is compiled under the optimiser's name: the hyperparameters that it takes."""
 
     def __init__(self, group: ParameterGroup, slots: Sequence[OptimizerSettings]) -> None:
         self.group = group
@@ -85,6 +89,8 @@ class Optimizer(ABC):
             self._vectors["weight_decay"] = group.weight_decay.to(device)
         elif not group.decay:
             self._vectors["weight_decay"].zero_()
+        table = [self._vectors[name] for name in self.compiled]
+        self._table = torch.stack(table, 1) if table else torch.empty(len(slots), 0)
         self.steps = torch.zeros(len(slots), dtype=torch.float64, device=device)
         self.state = [
             {name: torch.zeros_like(parameter) for name in self.buffers_for(slots[0])}
@@ -108,9 +114,32 @@ class Optimizer(ABC):
         for parameter, state in zip(self.group.parameters, self.state, strict=True):
             if parameter.grad is None:
                 continue
+            if self._step_compiled(parameter, parameter.grad, state, active, scale):
+                continue
             gradient = parameter.grad * _along(scale, parameter)
             updated = self.updated(parameter, gradient, state)
             parameter.copy_(torch.where(_along(active, parameter), updated, parameter))
+
+    def _step_compiled(
+        self,
+        parameter: Tensor,
+        gradient: Tensor,
+        state: dict[str, Tensor],
+        active: Tensor,
+        scale: Tensor,
+    ) -> bool:
+        """The same update by the compiled rule, where there is one for such a parameter."""
+        sound = parameter.is_contiguous() and gradient.dtype == parameter.dtype
+        if not (self.compiled and sound and serves(parameter)):
+            return False
+        numbers = self._table.to(parameter.dtype)
+        gradient = gradient.contiguous()
+        sizes = (len(self.slots), parameter.numel() // len(self.slots))
+        averages = (*state.values(), *[None] * (2 - len(state)))
+        name = f"{self.settings_type.name}_step_{TYPES[parameter.dtype]}"
+        told = (active, scale, self.steps, numbers)
+        run(name, *sizes, *told, parameter, gradient, *averages)
+        return True
 
     @abstractmethod
     def updated(self, parameter: Tensor, gradient: Tensor, state: dict[str, Tensor]) -> Tensor:
@@ -130,6 +159,7 @@ class SGD(Optimizer):
 
     settings_type = SGDSettings
     buffers = ("velocity",)
+    compiled = ("learning_rate", "weight_decay", "momentum")
 
     def updated(self, parameter: Tensor, gradient: Tensor, state: dict[str, Tensor]) -> Tensor:
         """See `Optimizer.updated`."""
@@ -143,6 +173,7 @@ class RMSprop(Optimizer):
 
     settings_type = RMSpropSettings
     buffers = ("square",)
+    compiled = ("learning_rate", "weight_decay", "alpha", "eps")
 
     def updated(self, parameter: Tensor, gradient: Tensor, state: dict[str, Tensor]) -> Tensor:
         """See `Optimizer.updated`."""
@@ -158,6 +189,7 @@ class Adam(Optimizer):
 
     settings_type = AdamSettings
     buffers = ("mean", "square")
+    compiled = ("learning_rate", "weight_decay", "beta1", "beta2", "eps")
 
     def updated(self, parameter: Tensor, gradient: Tensor, state: dict[str, Tensor]) -> Tensor:
         """See `Optimizer.updated`."""
@@ -222,11 +254,14 @@ class PackOptimizer:
 
 def gradient_norms(parameters: Iterable[nn.Parameter], pack_size: int) -> Tensor:
     """Euclidean norm of each slot's whole gradient, shape (P,), float64."""
-    squares = [
-        parameter.grad.reshape(pack_size, -1).double().square().sum(1)
-        for parameter in parameters
-        if parameter.grad is not None
-    ]
+    gradients = [one.grad for one in parameters if one.grad is not None]
+    if all(serves(one) for one in gradients):
+        total = torch.zeros(pack_size, dtype=torch.float64)
+        for gradient in gradients:
+            sizes = (pack_size, gradient.numel() // pack_size)
+            run(f"add_squares_{TYPES[gradient.dtype]}", *sizes, gradient.contiguous(), total)
+        return total.sqrt()
+    squares = [one.reshape(pack_size, -1).double().square().sum(1) for one in gradients]
     # One after the other: a reduction over a stack adds in an order that depends on P.
     total = squares[0]
     for square in squares[1:]:

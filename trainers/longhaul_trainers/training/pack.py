@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from longhaul_trainers.seeds import derive_seed
+from longhaul_trainers.slots import joined
 from longhaul_trainers.tasks.base import Batch, Task
 from longhaul_trainers.threads import one_thread_but_scans
 from longhaul_trainers.training.carried import CarriedState
@@ -64,12 +65,13 @@ class Pack:
         )
         self._carried = self._new_carried_state() if self.task.carries_state else None
         self._data_seeds = [derive_seed(trial.seed, "data") for trial in trials]
-        self._clip = self._vector(
-            [trial.training.clip_norm or math.inf for trial in trials], torch.float64
-        )
-        self._loss_limit = self.task.baseline * self._vector(
-            [trial.training.divergence for trial in trials], torch.float64
-        )
+        limits = [trial.training.clip_norm or math.inf for trial in trials]
+        self._clip = None if min(limits) == math.inf else self._vector(limits, torch.float64)
+        self._loss_limits = [self.task.baseline * one.training.divergence for one in trials]
+        self._parameters = list(self.model.parameters())
+        self._unclipped = torch.ones(len(trials), device=self.device)
+        everyone = [True] * len(trials)
+        self._last_active = (everyone, self._vector(everyone, torch.bool))
         self.idle = [False] * len(trials)
         """Slots that training leaves where they are."""
         self.steps_done = [0] * len(trials)
@@ -218,26 +220,36 @@ class Pack:
                 )
             ]
         ).to(self.device)
-        self.model.zero_grad()
+        for parameter in self._parameters:
+            parameter.grad = None
         outputs = self._read(batch.inputs)
-        losses = torch.stack(
+        losses = joined(
             [self.task.loss(outputs[p], batch.targets[:, p]) for p in range(len(self.trials))]
         )
         penalty = self.model.cell.penalty()
-        # The sum's gradient reaches each slot from its own loss alone.
-        (losses if penalty is None else losses + penalty).sum().backward()
-        norms = gradient_norms(self.model.parameters(), len(self.trials))
+        # As the gradient of the slots' sum it reaches each from its own loss alone.
+        total = losses if penalty is None else losses + penalty
+        torch.autograd.backward(total, torch.ones_like(total))
+        norms = gradient_norms(self._parameters, len(self.trials))
         for p, idle in enumerate(self.idle):
             self.steps_done[p] += not idle
             self._summed[p] += not idle
         self._watch(losses.detach().double(), norms)
-        trained = [
+        scale = self._unclipped
+        if self._clip is not None:
+            scale = (self._clip / (norms + 1e-6)).clamp(max=1).float()
+        self.optimizer.step(self._active(), scale)
+        self.model.cell.after_step()
+
+    def _active(self) -> Tensor:
+        """Which slots are trained, as a vector that is made anew only where it has changed."""
+        wanted = [
             divergence is None and not idle
             for divergence, idle in zip(self.divergences, self.idle, strict=True)
         ]
-        scale = (self._clip / (norms + 1e-6)).clamp(max=1).float()
-        self.optimizer.step(self._vector(trained, torch.bool), scale)
-        self.model.cell.after_step()
+        if wanted != self._last_active[0]:
+            self._last_active = (wanted, self._vector(wanted, torch.bool))
+        return self._last_active[1]
 
     def _read(self, inputs: Tensor) -> Tensor:
         """The readouts of a training batch (T, P, B, I), which may go on from the last one."""
@@ -250,13 +262,11 @@ class Pack:
         return outputs
 
     def _watch(self, losses: Tensor, norms: Tensor) -> None:
-        self._sums += torch.stack([losses, norms])
-        exploded = losses > self._loss_limit
-        if bool((torch.isfinite(losses) & torch.isfinite(norms) & ~exploded).all()):
-            return
-        for p, divergence in enumerate(self.divergences):
-            reason = _reason(losses[p].item(), norms[p].item(), self._loss_limit[p].item())
-            if divergence is None and not self.idle[p] and reason is not None:
+        seen = torch.stack([losses, norms])
+        self._sums += seen
+        for p, (loss, norm) in enumerate(zip(*seen.tolist(), strict=True)):
+            reason = _reason(loss, norm, self._loss_limits[p])
+            if reason is not None and self.divergences[p] is None and not self.idle[p]:
                 self.divergences[p] = Divergence(self.steps_done[p], reason)
 
     @one_thread_but_scans()

@@ -175,24 +175,40 @@ def call(name: str, states: Tensor, *arguments: Tensor | int | None) -> None:
         arguments: what follows sizes and threads in its declaration; tensors on the CPU,
             contiguous, of the same type, or None for an array that is not there.
     """
+    if not all(one.dtype == states.dtype for one in arguments if isinstance(one, Tensor)):
+        raise ValueError(f"{name} takes tensors of one type")
+    pack, steps, batch, size = states.shape
+    numbers = (pack, steps - 1, batch, size, threads_for_scans())
+    run(f"{name}_{TYPES[states.dtype]}", *numbers, *arguments)
+
+
+def run(name: str, *arguments: Tensor | int | None) -> int:
+    """Calls one function of the library, which must be there.
+
+    Args:
+        name: as it is declared.
+        arguments: in the order of its declaration; tensors on the CPU, contiguous, of the type that
+            it names, or None for an array that is not there.
+
+    Returns:
+        What it returns, where that is a whole number.
+    """
     loaded = library()
     if loaded is None:
         raise RuntimeError("there are no compiled scans")
     if not all(one.is_contiguous() for one in arguments if isinstance(one, Tensor)):
         raise ValueError(f"{name} takes contiguous tensors")
-    if not all(one.dtype == states.dtype for one in arguments if isinstance(one, Tensor)):
-        raise ValueError(f"{name} takes tensors of one type")
-    pack, steps, batch, size = states.shape
-    numbers = [pack, steps - 1, batch, size, threads_for_scans()]
-    getattr(loaded, f"{name}_{TYPES[states.dtype]}")(
-        *map(ctypes.c_int64, numbers),
+    function = getattr(loaded, name)
+    function.restype = ctypes.c_int64
+    found = function(
         *(
             ctypes.c_int64(one)
             if isinstance(one, int)
             else ctypes.c_void_p(None if one is None else one.data_ptr())
             for one in arguments
-        ),
+        )
     )
+    return int(found)
 
 
 def serves(states: Tensor) -> bool:

@@ -1,0 +1,1 @@
+"""Searches on a Ray cluster, submitted and looked after from elsewhere."""

@@ -1,0 +1,257 @@
+"""A real cluster on this machine, as infra/local-cluster.sh starts it, and what is done to it.
+
+Needs what `make infra` installs, `ray[default]` above all; PostgreSQL, moto and MLflow's passwords
+are left out where they are missing.
+"""
+
+import importlib.util
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SCRIPT = ROOT / "infra/local-cluster.sh"
+PATIENCE_S = 600
+STEPS = 1500
+SETTINGS = {
+    "task.delay": 20,
+    "cell": "{name: lstm, hidden_size: 32, forget_bias: {uniform: [0, 3]}}",
+    "training.steps": STEPS,
+    "training.evaluate_every": 50,
+    "search.trials": 6,
+    "search.retries": 3,
+    "search.scheduler": "{name: asha, grace_steps: 500}",
+}
+CHANGES = [word for path, value in SETTINGS.items() for word in ("--set", f"{path}={value}")]
+SPACE = "copying-quickstart"
+
+pytestmark = [pytest.mark.slow, pytest.mark.ray, pytest.mark.timeout(1800)]
+
+
+def found(module):
+    return importlib.util.find_spec(module) is not None
+
+
+def left_out():
+    parts = {
+        "postgres": bool(list(Path("/usr/lib/postgresql").glob("*/bin"))) and found("psycopg2"),
+        "s3": found("moto") and found("boto3"),
+        "mlflow": found("flask_wtf"),
+    }
+    return [part for part, there in parts.items() if not there]
+
+
+class Cluster:
+    """One that was started by the script."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.address = f"http://127.0.0.1:{(folder / 'ports/dashboard').read_text()}"
+        self.token = folder / "secrets/ray_token"
+
+    def longhaul(self, *words, check=True, **environment):
+        """A command on a machine that only reaches the dashboard."""
+        ours = {name: value for name, value in os.environ.items() if "RAY" not in name}
+        ours |= {"LONGHAUL_CLUSTER": self.address, "RAY_AUTH_TOKEN_PATH": str(self.token)}
+        done = subprocess.run(
+            [sys.executable, "-P", "-m", "longhaul", *words],
+            env=ours | environment,
+            cwd=self.folder,
+            capture_output=True,
+            encoding="utf-8",
+            check=False,
+        )
+        assert done.returncode == 0 or not check, done.stdout + done.stderr
+        return done
+
+    def here(self, *words):
+        """A command on a machine that sees the storage."""
+        storage = ("--storage", str(self.folder / "runs"))
+        return self.longhaul(*words, *storage, LONGHAUL_CLUSTER="")
+
+    def status(self, name):
+        return json.loads(self.longhaul("status", name, "--json").stdout)
+
+    def events(self, name):
+        from longhaul.ledger import Ledger, UnknownSearchError
+
+        try:
+            return Ledger.open(self.folder / "runs", name).events()
+        except UnknownSearchError:  # not there yet
+            return []
+
+    def await_event(self, name, wanted, after=-1):
+        deadline = time.monotonic() + PATIENCE_S
+        while time.monotonic() < deadline:
+            for event in self.events(name):
+                if event.sequence > after and wanted(event):
+                    return event
+            time.sleep(0.3)
+        raise AssertionError(self.longhaul("logs", name, check=False).stdout)
+
+    def session(self, part):
+        """The processes that a part of the cluster consists of."""
+        first = (self.folder / "pids" / part).read_text().split()[0]
+        listed = subprocess.run(["ps", "-o", "pid=", "-s", first], stdout=-1, check=False).stdout
+        return [int(pid) for pid in listed.split()]
+
+    def driver(self, job):
+        """The process of a search's driver."""
+        for entry in Path("/proc").glob("[0-9]*"):
+            try:
+                words = (entry / "cmdline").read_bytes().split(b"\0")
+                variables = (entry / "environ").read_bytes()
+            except OSError:
+                continue
+            if b"longhaul.cluster.on_head" in words and f'"{job}"'.encode() in variables:
+                return int(entry.name)
+        raise AssertionError(f"no driver of {job}")
+
+
+def script(*words, check=True, **environment):
+    done = subprocess.run(
+        [SCRIPT, *words],
+        env={**os.environ, "LONGHAUL_VENV": str(Path(sys.prefix)), **environment},
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
+    assert done.returncode == 0 or not check, done.stdout + done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    if not found("aiohttp_cors"):
+        pytest.skip("needs ray[default]: make infra")
+    folder = Path(tempfile.mkdtemp(prefix="lhc-", dir="/tmp"))  # sockets want short names
+    parts = [word for part in left_out() for word in ("--without", part)]
+    try:
+        script("up", str(folder), *parts)
+        yield Cluster(folder)
+    finally:
+        script("down", str(folder))
+        left = list((folder / "pids").glob("*"))
+        shutil.rmtree(folder)
+        assert not left
+
+
+def test_a_search_outlives_its_node_and_its_driver(cluster):
+    submitted = json.loads(
+        cluster.longhaul("submit", SPACE, "--name", "night", *CHANGES, "--json").stdout
+    )
+    assert submitted["begun"]
+    joined = json.loads(
+        cluster.longhaul("submit", SPACE, "--name", "night", *CHANGES, "--json").stdout
+    )
+    assert (joined["joined"], joined["job"]) == (True, "night")
+    other = cluster.longhaul("submit", SPACE, "--name", "night", check=False)
+    assert other.returncode == 2
+    assert "another search called night" in other.stderr
+
+    cluster.await_event("night", lambda one: one.kind == "reported")
+    assert cluster.status("night")["state"] == "running"
+    for pid in cluster.session("worker-1"):
+        os.kill(pid, signal.SIGKILL)
+    before = cluster.events("night")[-1].sequence
+    # A trial of the dead node begins again on the other, or the other's go on: both are progress.
+    cluster.await_event("night", lambda one: one.kind == "reported", after=before)
+    cluster.await_event("night", lambda one: one.kind == "finished", after=before)
+    os.kill(cluster.driver("night"), signal.SIGKILL)
+    deadline = time.monotonic() + PATIENCE_S
+    while (told := cluster.status("night"))["job"]["status"] != "FAILED":
+        assert time.monotonic() < deadline, told
+        time.sleep(1)
+    assert told["state"] == "interrupted"
+    seen = cluster.events("night")
+
+    resumed = json.loads(cluster.longhaul("resume", "night", "--json").stdout)
+    assert resumed["job"] == "night~2"
+    said = cluster.longhaul("logs", "-f", "night").stdout
+    assert "search night: complete" in said
+    assert cluster.events("night")[: len(seen)] == seen
+    told = cluster.status("night")
+    assert (told["state"], told["trials"]) == ("completed", 6)
+    assert not set(told["counts"]) & {"failed", "diverged"} or not told["counts"].get("failed")
+    reproduced = json.loads(cluster.here("reproduce", "night", "--json").stdout)
+    assert reproduced["verdict"] == "identical"
+    assert json.loads(cluster.here("replay", "night", "--json").stdout)["verdict"] == "identical"
+
+
+def test_stop_keeps_everything_and_resume_goes_on(cluster):
+    cluster.longhaul("submit", SPACE, "--name", "calm", *CHANGES)
+    cluster.await_event("calm", lambda one: one.kind == "reported")
+    told = json.loads(cluster.longhaul("stop", "calm", "--json").stdout)
+    assert told["job"]["status"] == "STOPPED"
+    assert cluster.events("calm")[-1].kind == "interrupted"
+    cluster.longhaul("resume", "calm")
+    assert "search calm: complete" in cluster.longhaul("logs", "-f", "calm").stdout
+    names = [
+        one["name"] for one in json.loads(cluster.longhaul("list", "--json").stdout)["searches"]
+    ]
+    assert "calm" in names
+
+
+def test_nobody_gets_in_without_the_token(cluster, tmp_path):
+    wrong = tmp_path / "token"
+    wrong.write_text("0" * 64, encoding="utf-8")
+    wrong.chmod(0o600)
+    nowhere = {"HOME": str(tmp_path), "RAY_AUTH_TOKEN_PATH": ""}
+    head = f"127.0.0.1:{(cluster.folder / 'ports/ray').read_text()}"
+    search = ("search", SPACE, "--address", head, "--storage", str(tmp_path / "runs"))
+    for words in (("submit", SPACE), ("status", "night"), search):
+        without = cluster.longhaul(*words, check=False, **nowhere)
+        assert without.returncode == 2
+        assert "asks for a token, and there is none here" in without.stderr
+        refused = cluster.longhaul(*words, check=False, RAY_AUTH_TOKEN_PATH=str(wrong))
+        assert refused.returncode == 2
+        assert f"refuses the token from {wrong}" in refused.stderr
+        assert "0" * 64 not in refused.stderr
+
+
+def test_a_node_with_other_code_is_refused_before_anything_is_trained(cluster, tmp_path):
+    for name in ("platform", "trainers"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    with (tmp_path / "trainers/longhaul_trainers/seeds.py").open("a", encoding="utf-8") as file:
+        file.write("# edited\n")
+    edited = f"{tmp_path}/platform:{tmp_path}/trainers"
+    node = subprocess.Popen(
+        [ROOT / "infra/ray/start.sh", "worker", "--object-store-memory", "100000000"],
+        env=os.environ
+        | {
+            "PYTHONPATH": edited,
+            "PATH": f"{sys.prefix}/bin:{os.environ['PATH']}",
+            "RAY_AUTH_TOKEN_PATH": str(cluster.token),
+            "RAY_HEAD": f"127.0.0.1:{(cluster.folder / 'ports/ray').read_text()}",
+            "RAY_NODE_IP": "127.0.0.9",
+            "RAY_CPUS": "1",
+            "RAY_METRICS_PORT": "0",
+        },
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        deadline = time.monotonic() + PATIENCE_S
+        while "127.0.0.9" not in (said := cluster.longhaul(*refusable(), check=False).stderr):
+            assert time.monotonic() < deadline, said
+            time.sleep(1)
+    finally:
+        node.terminate()
+        node.wait(60)
+    assert "the driver and node" in said
+    assert "the version is the same, but one was edited" in said
+    assert not [one for one in cluster.events("other") if one.kind == "started"]
+
+
+def refusable():
+    """A search that is over in seconds while the node is not there yet."""
+    return ("submit", SPACE, "--name", "other", "--trials", "1", "--set", "training.steps=5")
