@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from types import FrameType
 from typing import Any, Protocol
 
@@ -17,10 +18,15 @@ from longhaul.environment import capture
 from longhaul.errors import LonghaulError, RequestError
 from longhaul.ledger import Ledger, SearchRecord
 from longhaul.redaction import redact
-from longhaul.search.fleet import Fleet, plan
+from longhaul.search.fleet import Fleet, local_resources, plan
+from longhaul.search.forecast import local_forecast
+from longhaul.search.metrics import Watch
 from longhaul.search.ray_access import keep_credentials_from_tune, private_ray
 from longhaul.search.run import INTERRUPTED, SearchRun
+from longhaul.search.scratch import scratch_prefix
 from longhaul.search.seats import Seats
+from longhaul.search.standstill import Silence, Standstill
+from longhaul.spec.search_settings import CHANGEABLE
 from longhaul.spec.search_spec import SearchSpec
 from longhaul.tracking import Lag, TrackingProcess
 
@@ -49,6 +55,9 @@ class View(Protocol):
     def message(self, text: str) -> None:
         """What is going on."""
 
+    def note(self, text: str) -> None:
+        """What the user may want to read again."""
+
     def warn(self, text: str) -> None:
         """What the user should see and keep."""
 
@@ -69,9 +78,9 @@ def run_search(
         ledger: of a search that is new, unfinished or to be extended.
         place: where to compute and track.
         view: shows progress.
-        overrides: ``trials`` and ``parallel`` where they are to differ from the specification's.
+        overrides: settings of the search that are asked for now, whatever held before.
         wanted: a specification with the same hash as the ledger's, from which everything else that
-            may change is taken: resources, retries, the tolerance of failures.
+            may change is taken: resources, retries, and limits that differ from the ledger's.
 
     Returns:
         The run; its ``stop_reason`` is None when all trials are through, ``interrupted``, or says
@@ -81,20 +90,22 @@ def run_search(
         RequestError: the resources do not exist, or another process owns the search.
         LonghaulError: the search broke off.
     """
-    spec = wanted or SearchSpec.from_text(
+    recorded = SearchSpec.from_text(
         ledger.spec_text(), f"{ledger.name}/spec.yaml", name=ledger.name
     )
+    spec = wanted or recorded
+    changes = changed_limits(recorded, spec) | overrides
     with ledger.acquire() as writer:
-        run = SearchRun(spec, ledger, writer, overrides.get("trials"))
+        run = SearchRun(spec, ledger, writer, changes)
         if run.remaining == 0:
             return run
+        for line in local_forecast(
+            spec, place.storage, place.address, run.limits.search, run.record.steps_trained
+        ).lines():
+            view.note(line)
         run.opened()
         tracking = TrackingProcess(place.storage, ledger.name, place.tracking_uri)
         tracking.start()
-
-        def tick() -> None:
-            view.show(run.record, run.trials)
-            tracking.keep_alive()
 
         try:
             run.settle()
@@ -105,10 +116,7 @@ def run_search(
                         take_signals()  # Ray has taken them for itself
                         if place.address is not None:
                             view.message(check_nodes(spec))
-                        parallel = overrides.get("parallel") or spec.search.parallel
-                        fleet = plan(spec, parallel, run.remaining, _threads(spec), _device(spec))
-                        if run.stop_reason is None:
-                            _tune(lambda at: _tuner(spec, run, writer.fence, fleet, at), tick)
+                        _train(run, writer.fence, view, tracking)
             run.close()
         finally:
             view.message("writing the rest to MLflow ...")
@@ -116,6 +124,33 @@ def run_search(
             if not lag.delivered:
                 view.warn(_behind(lag, ledger.name))
         return run
+
+
+def _train(run: SearchRun, fence: int, view: View, tracking: TrackingProcess) -> None:
+    """Hands out trials until there are no more; Ray is running."""
+    spec, limits = run.spec, run.limits
+    fleet = plan(spec, limits.search.parallel, run.remaining, _threads(spec), _device(spec))
+    limits.room, limits.room_is_all = fleet.room, fleet.hosts > 0
+    watch, standstill = Watch(run), Standstill()
+    silence = Silence(run.record.name, _control_store())
+
+    def tick() -> None:
+        view.show(run.record, run.trials)
+        tracking.keep_alive()
+        watch.look()
+        for told in filter(None, (standstill.told(), silence.told())):
+            view.warn(told)
+
+    if run.stop_reason is None:
+        _tune(partial(_tuner, spec, run, fence, fleet, standstill), tick)
+
+
+def changed_limits(recorded: SearchSpec, wanted: SearchSpec) -> dict[str, Any]:
+    """The limits that somebody has changed in the file since the search began."""
+    pairs = {
+        name: (getattr(recorded.search, name), getattr(wanted.search, name)) for name in CHANGEABLE
+    }
+    return {name: new for name, (old, new) in pairs.items() if new != old}
 
 
 def _behind(lag: Lag, name: str) -> str:
@@ -126,14 +161,6 @@ def _behind(lag: Lag, name: str) -> str:
         f"MLflow does not have everything yet{refused}{reason}; the ledger has. "
         f"Deliver the rest with: longhaul sync {name}"
     )
-
-
-def local_resources() -> dict[str, float]:
-    """CPUs that this process may use, and GPUs."""
-    # imported here: 2 s
-    import torch
-
-    return {"CPU": len(os.sched_getaffinity(0)), "GPU": torch.cuda.device_count()}
 
 
 def search_environment(spec: SearchSpec) -> dict[str, Any]:
@@ -182,6 +209,13 @@ def connected_to_ray(address: str | None) -> Iterator[None]:
         # What concerns the user is said by the view and the outcome, once. `ray.init` sets this.
         logging.getLogger("ray").setLevel(logging.CRITICAL)
         yield
+
+
+def _control_store() -> str:
+    # imported here: Ray is running by now
+    import ray
+
+    return str(ray.get_runtime_context().gcs_address)
 
 
 def _show_token() -> Token | None:
@@ -247,7 +281,7 @@ def _tune(tuner: Callable[[str], Any], tick: Callable[[], None]) -> None:
 
     def fit() -> None:
         try:
-            with tempfile.TemporaryDirectory(prefix="longhaul-tune-") as scratch:
+            with tempfile.TemporaryDirectory(prefix=scratch_prefix()) as scratch:
                 tuner(scratch).fit()
         except BaseException as error:  # raised again by the main thread
             errors.append(error)
@@ -290,7 +324,9 @@ def _take_turns(run: SearchRun, parallel: int) -> Any:
     return turnstile
 
 
-def _tuner(spec: SearchSpec, run: SearchRun, fence: int, fleet: Fleet, scratch: str) -> Any:
+def _tuner(
+    spec: SearchSpec, run: SearchRun, fence: int, fleet: Fleet, standstill: Standstill, scratch: str
+) -> Any:
     # imported here: 3 s
     from ray import tune
 
@@ -323,7 +359,7 @@ def _tuner(spec: SearchSpec, run: SearchRun, fence: int, fleet: Fleet, scratch: 
     return tune.Tuner(
         trainable,
         tune_config=tune.TuneConfig(
-            search_alg=LedgerSearcher(run, seats),
+            search_alg=LedgerSearcher(run, seats, standstill),
             scheduler=scheduler,
             num_samples=-1,
             max_concurrent_trials=fleet.parallel,
@@ -335,7 +371,7 @@ def _tuner(spec: SearchSpec, run: SearchRun, fence: int, fleet: Fleet, scratch: 
             name="tune",
             verbose=0,
             stop=StopRequested(run),
-            callbacks=[StartedTrials(run)],
+            callbacks=[StartedTrials(run, standstill)],
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             failure_config=tune.FailureConfig(max_failures=spec.search.retries),
         ),
