@@ -1,17 +1,20 @@
 """The fault table: what a search keeps when things break, and what the plain stack keeps.
 
-    .venv/bin/python benchmarks/faults.py [PYTEST OPTION ...]
+    .venv/bin/python benchmarks/faults.py [TEST ...] [-k EXPRESSION]
 
-Runs every test that carries the marker ``fault``, also the slow ones, and writes faults.md to
-benchmarks/results/. The column of the plain stack is what plain_faults.py measured last.
+Runs every test that carries the marker ``fault``, also the slow ones, and writes faults.md and
+faults.json to benchmarks/results/. Where only some are run, the others keep what became of them
+last. The column of the plain stack is what plain_faults.py measured last.
 """
 
+import argparse
 import json
 import os
 import sys
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +40,7 @@ class Outcome:
         seconds: it took.
         reason: why it was skipped.
         note: what else it measured, in words; recorded as the property ``note``.
+        date: when it was run.
     """
 
     row: str
@@ -46,6 +50,7 @@ class Outcome:
     seconds: float = 0.0
     reason: str = ""
     note: str = ""
+    date: str = ""
 
 
 class Recorder:
@@ -67,6 +72,7 @@ class Recorder:
         if outcome is None:
             return
         outcome.seconds += report.duration
+        outcome.date = f"{datetime.now(UTC):%Y-%m-%d}"
         for name, value in report.user_properties if report.when == "teardown" else ():
             if name == "note":
                 outcome.note = str(value)
@@ -159,20 +165,38 @@ One-minute load of the machine before the start: {load:.2f}.
 """
 
 
+def merged(before: dict[str, Outcome], now: dict[str, Outcome], whole: bool) -> dict[str, Outcome]:
+    """What became of each test last, by its name.
+
+    Args:
+        before: from earlier runs.
+        now: from this one.
+        whole: whether this one looked at all tests; those that it did not find are gone.
+    """
+    kept = {name: one for name, one in before.items() if name in now or not whole}
+    ran = {name: one for name, one in now.items() if one.date or name not in kept}
+    return kept | ran
+
+
 def main() -> int:
     """Runs the tests and writes the page."""
-    load = os.getloadavg()[0]
-    recorder = Recorder()
-    words = ["-o", "addopts=", "--import-mode=importlib", "--strict-markers", "-ra", "-q"]
-    tests = FOLDER.parent / "tests"
-    status = pytest.main(
-        ["--rootdir", str(tests.parent), *words, "-m", "fault", str(tests), *sys.argv[1:]],
-        plugins=[recorder],
+    parser = argparse.ArgumentParser(description="Breaks everything there is a test for.")
+    parser.add_argument("tests", nargs="*", help="files or single tests; all where none is named")
+    parser.add_argument("-k", default="", metavar="EXPRESSION", help="as pytest's")
+    options = parser.parse_args()
+    load, root, recorder = os.getloadavg()[0], FOLDER.parent, Recorder()
+    words = ["-o", "addopts=", "--import-mode=importlib", "--strict-markers", "-rs", "-v"]
+    words += ["--rootdir", str(root), "-m", "fault", "-k", options.k]
+    status = pytest.main([*words, *(options.tests or [str(root / "tests")])], plugins=[recorder])
+    before, plain = (
+        json.loads(path.read_text("utf-8")) if path.exists() else {}
+        for path in (RESULTS / "faults.json", RESULTS / "plain_faults.json")
     )
-    ran = [one for one in recorder.outcomes.values() if one.row in ROWS]
-    saved = RESULTS / "plain_faults.json"
-    plain = json.loads(saved.read_text("utf-8")) if saved.exists() else {}
-    text = page(ran, plain, load)
+    known = {name: Outcome(**one) for name, one in before.items()}
+    outcomes = merged(known, recorder.outcomes, whole=not options.tests)
+    saved = {name: asdict(one) for name, one in sorted(outcomes.items())}
+    (RESULTS / "faults.json").write_text(json.dumps(saved, indent=1) + "\n", "utf-8")
+    text = page(outcomes.values(), plain, load)
     (RESULTS / "faults.md").write_text(text, encoding="utf-8")
     print(text, end="")
     return int(status)

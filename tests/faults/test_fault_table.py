@@ -105,3 +105,15 @@ def test_is_skipped():
     assert results == {"a": "passed", "b": "failed", "c": "failed", "d": "skipped"}
     assert found["a"].counts == {"reports": 3, "lost": 0}
     assert "not here" in found["d"].reason
+
+
+def test_a_run_of_some_keeps_what_became_of_the_others(benchmarks):
+    faults, _ = benchmarks
+    old = faults.Outcome("disk", "a", "passed", date="2024-01-01")
+    new = faults.Outcome("disk", "a", "failed", date="2024-02-02")
+    idle = faults.Outcome("disk", "a")
+    assert faults.merged({"x": old, "y": old}, {"x": new}, whole=False) == {"x": new, "y": old}
+    assert faults.merged({"x": old, "y": old}, {"x": idle, "z": idle}, whole=True) == {
+        "x": old,
+        "z": idle,
+    }

@@ -119,6 +119,7 @@ def test_without_its_control_store_a_search_ends_and_is_resumed(raylets, invaria
     project.await_witness(driver, rows)
     cluster.tell("kill-gcs")
     assert driver.wait() != 0
+    assert "longhaul resume lost" in driver.stderr
     driver.look()
     driver.end()
     invariants.exactly_once(project, "lost")

@@ -41,7 +41,7 @@ def gradients(task, cells, seeds, hidden):
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
     model = SequenceModel(task, cells, generators)
     states = hidden.clone().requires_grad_()
-    read = model.read(states)
+    read = model.readout(states)
     model.zero_grad()
     (read**2).sum().backward()
     found = [read, model.readout_weight.grad, model.readout_bias.grad, states.grad.transpose(0, 1)]

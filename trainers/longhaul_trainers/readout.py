@@ -8,6 +8,7 @@ A slot's bits depend neither on its neighbours nor on the number of threads.
 """
 
 import ctypes
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,6 +17,25 @@ from torch.autograd.function import once_differentiable
 from torch.nn.functional import cross_entropy
 
 from longhaul_trainers.scans.native.library import TYPES, call, library, serves
+
+
+@dataclass(frozen=True)
+class Readout:
+    """y = h K + k of every step, or of the last alone.
+
+    Attributes:
+        weight: K, shape (P, H, O).
+        bias: k, shape (P, 1, O).
+        last_only: whether only the last step is read.
+    """
+
+    weight: Tensor
+    bias: Tensor
+    last_only: bool = False
+
+    def __call__(self, hidden: Tensor) -> Tensor:
+        """The readouts (P, S, B, O) of states (T, P, B, H), S = 1 or T."""
+        return linear_readout(hidden[-1:] if self.last_only else hidden, self.weight, self.bias)
 
 
 def linear_readout(hidden: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from types import FrameType
 from typing import Any, Protocol
 
@@ -19,6 +20,7 @@ from longhaul.ledger import Ledger, SearchRecord
 from longhaul.search.fleet import Fleet, plan
 from longhaul.search.run import INTERRUPTED, SearchRun
 from longhaul.search.seats import Seats
+from longhaul.search.standstill import Silence, Standstill
 from longhaul.spec.search_spec import SearchSpec
 from longhaul.tracking import Lag, TrackingProcess
 
@@ -90,9 +92,14 @@ def run_search(
         tracking = TrackingProcess(place.storage, ledger.name, place.tracking_uri)
         tracking.start()
 
+        standstill = Standstill()
+        watches: list[Standstill | Silence] = [standstill]
+
         def tick() -> None:
             view.show(run.record, run.trials)
             tracking.keep_alive()
+            for told in filter(None, [watch.told() for watch in watches]):
+                view.warn(told)
 
         try:
             run.settle()
@@ -101,12 +108,14 @@ def run_search(
                     view.message("starting Ray ...")
                     with connected_to_ray(place.address):
                         take_signals()  # Ray has taken them for itself
+                        watches.append(Silence(ledger.name, _control_store()))
                         if place.address is not None:
                             view.message(check_nodes(spec))
                         parallel = overrides.get("parallel") or spec.search.parallel
                         fleet = plan(spec, parallel, run.remaining, _threads(spec), _device(spec))
                         if run.stop_reason is None:
-                            _tune(lambda at: _tuner(spec, run, writer.fence, fleet, at), tick)
+                            tuner = partial(_tuner, spec, run, writer.fence, fleet, standstill)
+                            _tune(tuner, tick)
             run.close()
         finally:
             view.message("writing the rest to MLflow ...")
@@ -181,6 +190,13 @@ def connected_to_ray(address: str | None) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _control_store() -> str:
+    # imported here: Ray is running by now
+    import ray
+
+    return str(ray.get_runtime_context().gcs_address)
 
 
 def _show_token() -> Token | None:
@@ -288,7 +304,9 @@ def _take_turns(run: SearchRun, parallel: int) -> Any:
     return turnstile
 
 
-def _tuner(spec: SearchSpec, run: SearchRun, fence: int, fleet: Fleet, scratch: str) -> Any:
+def _tuner(
+    spec: SearchSpec, run: SearchRun, fence: int, fleet: Fleet, standstill: Standstill, scratch: str
+) -> Any:
     # imported here: 3 s
     from ray import tune
 
@@ -320,7 +338,7 @@ def _tuner(spec: SearchSpec, run: SearchRun, fence: int, fleet: Fleet, scratch: 
     return tune.Tuner(
         trainable,
         tune_config=tune.TuneConfig(
-            search_alg=LedgerSearcher(run, seats),
+            search_alg=LedgerSearcher(run, seats, standstill),
             scheduler=scheduler,
             num_samples=-1,
             max_concurrent_trials=fleet.parallel,
@@ -332,7 +350,7 @@ def _tuner(spec: SearchSpec, run: SearchRun, fence: int, fleet: Fleet, scratch: 
             name="tune",
             verbose=0,
             stop=StopRequested(run),
-            callbacks=[StartedTrials(run)],
+            callbacks=[StartedTrials(run, standstill)],
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             failure_config=tune.FailureConfig(max_failures=spec.search.retries),
         ),

@@ -7,6 +7,7 @@ from ray.tune.search import Searcher
 
 from longhaul.search.run import SearchRun
 from longhaul.search.seats import Seats, structure_of
+from longhaul.search.standstill import Standstill
 
 
 class LedgerSearcher(Searcher):
@@ -15,10 +16,14 @@ class LedgerSearcher(Searcher):
     Args:
         run: the search.
         seats: where the trials train, if in pack hosts.
+        standstill: hears which trials wait.
     """
 
-    def __init__(self, run: SearchRun, seats: Seats | None = None) -> None:
+    def __init__(
+        self, run: SearchRun, seats: Seats | None = None, standstill: Standstill | None = None
+    ) -> None:
         super().__init__(metric="value", mode="min")
+        self._standstill = standstill or Standstill()
         self._run = run
         self._seats = seats
 
@@ -27,6 +32,7 @@ class LedgerSearcher(Searcher):
         trial = self._run.next_trial(trial_id)
         if trial is None:
             return None if self._run.waiting else Searcher.FINISHED
+        self._standstill.waits(trial_id)
         if self._seats is not None:
             trial["host"] = self._seats.take(trial_id, structure_of(trial["config"]))
         return trial
@@ -35,6 +41,7 @@ class LedgerSearcher(Searcher):
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
         """A trial is over."""
+        self._standstill.over(trial_id)
         if self._seats is not None:
             self._seats.leave(trial_id)
         self._run.ended(trial_id, result, error=error)
@@ -52,11 +59,17 @@ class LedgerSearcher(Searcher):
 class StartedTrials(Callback):
     """Notes each start of a trial, retries included."""
 
-    def __init__(self, run: SearchRun) -> None:
+    def __init__(self, run: SearchRun, standstill: Standstill | None = None) -> None:
         self._run = run
+        self._standstill = standstill or Standstill()
+
+    def on_trial_recover(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
+        """The trial has lost its actor, and is to have another."""
+        self._standstill.waits(trial.trial_id)
 
     def on_trial_start(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         """An actor took the trial up."""
+        self._standstill.runs(trial.trial_id)
         self._run.started(trial.trial_id, trial.node_ip or "", trial.config.get("host"))
 
     def __getstate__(self) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from longhaul_trainers.parameter_groups import ParameterGroup
 from longhaul_trainers.precision import Precision
+from longhaul_trainers.readout import Readout
 from longhaul_trainers.settings import Settings, setting
 
 KINDS: Mapping[str, str] = {
@@ -129,6 +130,22 @@ class Cell(nn.Module, ABC):
         Returns:
             The outputs of all steps, shape (T, P, B, O), and the state after the last.
         """
+
+    def read(
+        self, inputs: Tensor, readout: Readout, state: State | None = None
+    ) -> tuple[Tensor, State]:
+        """Runs the cell over time and reads its outputs, which a scan may do in passing.
+
+        Args:
+            inputs: shape (T, P, B, I).
+            readout: of the outputs.
+            state: where to start; None for the cell's own initial state.
+
+        Returns:
+            What is read, shape (P, S, B, O) of S steps, and the state after the last.
+        """
+        hidden, after = self(inputs, state)
+        return readout(hidden), after
 
     def zero_state(self, inputs: Tensor, *sizes: int) -> State:
         """Zeros (P, B, size), one tensor for each size, for inputs (T, P, B, I)."""

@@ -16,7 +16,9 @@ from longhaul_trainers.matrices.base import RecurrentMatrix, RecurrentSettings
 from longhaul_trainers.nonlinearities import Nonlinearity, TanhSettings
 from longhaul_trainers.parameter_groups import ParameterGroup
 from longhaul_trainers.precision import PRECISIONS, Precision
+from longhaul_trainers.readout import Readout
 from longhaul_trainers.scans.driven_elman import driven_elman_scan
+from longhaul_trainers.scans.read_elman import read_elman_scan
 from longhaul_trainers.settings import Settings, component, setting
 from longhaul_trainers.slots import stack_slots
 
@@ -162,6 +164,16 @@ class ElmanCell(Cell, Generic[S]):
             self.recurrent.matrix(), *driven, initial, self.nonlinearity, self.precision
         )
         return hidden, (hidden[-1],)
+
+    def read(
+        self, inputs: Tensor, readout: Readout, state: State | None = None
+    ) -> tuple[Tensor, State]:
+        (initial,) = self.initial_state(inputs) if state is None else state
+        driven = (inputs, self.input_weight, self.bias)
+        outputs, last = read_elman_scan(
+            self.recurrent.matrix(), *driven, initial, self.nonlinearity, readout, self.precision
+        )
+        return outputs, (last,)
 
     def initial_state(self, inputs: Tensor) -> State:
         if self.initial is None:

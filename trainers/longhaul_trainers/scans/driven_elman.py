@@ -17,7 +17,12 @@ from longhaul_trainers.nonlinearities import Nonlinearity
 from longhaul_trainers.precision import Precision
 from longhaul_trainers.scans.elman import elman_scan
 from longhaul_trainers.scans.inputs import hoisted_input_product
-from longhaul_trainers.scans.native.elman import Drive, ElmanGradients, compiled_elman
+from longhaul_trainers.scans.native.elman import (
+    Drive,
+    ElmanGradients,
+    Given,
+    compiled_elman,
+)
 
 
 def driven_elman_scan(
@@ -94,6 +99,6 @@ class _DrivenElmanScan(torch.autograd.Function):
             initial=states.new_empty(states[:, 0].shape) if by_initial else None,
         )
         given = output_gradient.transpose(0, 1).contiguous()
-        ctx.compiled.backward(recurrent, states, given, found, Drive(x, weight, bias))
+        ctx.compiled.backward(recurrent, states, Given(given), found, Drive(x, weight, bias))
         gradients = (found.recurrent, None, found.weight, found.bias, found.initial)
         return None, None, *gradients, *[found.parameter] * len(by_phi)

@@ -31,6 +31,7 @@ from longhaul_trainers.scans.inputs import weight_gradient
 from longhaul_trainers.scans.native.elman import (
     CompiledElman,
     ElmanGradients,
+    Given,
     compiled_elman,
 )
 from longhaul_trainers.scans.native.rounded_elman import compiled_rounded_elman
@@ -117,7 +118,7 @@ class _ElmanScan(torch.autograd.Function):
                 initial=states.new_empty(states[:, 0].shape) if wanted[4] else None,
                 parameter=torch.empty_like(compiled.parameter) if any(wanted[5:]) else None,
             )
-            compiled.backward(recurrent.contiguous(), states, given, found)
+            compiled.backward(recurrent.contiguous(), states, Given(given), found)
             by_inputs = None if found.inputs is None else found.inputs.transpose(0, 1)
             by_phi = [found.parameter] * (len(wanted) - 5)
             return None, None, found.recurrent, by_inputs, found.initial, *by_phi

@@ -54,7 +54,7 @@ def gradient_flow(model: SequenceModel, task: Task, batch: Batch) -> dict[str, T
                 # after this moment counts
                 state = tuple(one.view_as(one) for one in carried)
             states.append(state or ())
-        read = model.read(torch.cat(outputs))
+        read = model.readout(torch.cat(outputs))
         loss = torch.stack([task.loss(slot, targets) for slot in read]).sum()
     # a cell may carry what no gradient flows through: a count of steps, a scale
     flat = [one for state in states[:-1] for one in state if one.requires_grad]

@@ -10,7 +10,7 @@ from longhaul_trainers.catalogue import CELLS
 from longhaul_trainers.cells.base import Cell, CellSettings, State
 from longhaul_trainers.parameter_groups import ParameterGroup
 from longhaul_trainers.precision import Precision
-from longhaul_trainers.readout import linear_readout
+from longhaul_trainers.readout import Readout
 from longhaul_trainers.slots import stack_slots
 from longhaul_trainers.tasks.base import Task
 
@@ -60,14 +60,12 @@ class SequenceModel(nn.Module):
 
     def run(self, inputs: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """The readouts of inputs (T, P, B, I) that go on from a state, and the state after them."""
-        hidden, after = self.cell(inputs, state)
-        return self.read(hidden), after
+        return self.cell.read(inputs, self.readout, state)
 
-    def read(self, hidden: Tensor) -> Tensor:
-        """The readouts (P, S, B, O) of a cell's outputs (T, P, B, N)."""
-        if self.reads_last:
-            hidden = hidden[-1:]
-        return linear_readout(hidden, self.readout_weight, self.readout_bias)
+    @property
+    def readout(self) -> Readout:
+        """What makes the readouts (P, S, B, O) of a cell's outputs (T, P, B, N)."""
+        return Readout(self.readout_weight, self.readout_bias, self.reads_last)
 
     def parameter_groups(self) -> list[ParameterGroup]:
         """The cell's groups and the readout's, at the trial's own learning rate."""

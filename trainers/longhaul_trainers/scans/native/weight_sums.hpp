@@ -34,14 +34,16 @@ template <class R> class WeightSums {
     filled_ = 0;
   }
 
-  // Adds rows: gradients by z, `stride` apart, h of `size` numbers, x of `inputs`.
+  // Adds rows: gradients by z, `stride` apart, h of `size` numbers, x of `inputs`, null for zeros.
   void add(int64_t rows, const R* gradient, int64_t stride, const R* h, int64_t size, const R* x,
            int64_t inputs) {
     for (int64_t r = 0; r < rows; ++r, ++filled_) {
       R* to = rows_.get() + filled_ * columns_;
       std::memcpy(static_cast<void*>(to), h + r * size, size * sizeof(R));
-      if (inputs > 0)
+      if (x)
         std::memcpy(static_cast<void*>(to + size), x + r * inputs, inputs * sizeof(R));
+      else
+        std::memset(static_cast<void*>(to + size), 0, inputs * sizeof(R));
       if (size + inputs < columns_) to[columns_ - 1] = R(1);
       spread_panels(gradient + r * stride);
     }
