@@ -99,8 +99,8 @@ def test_each_batch_goes_on_where_the_last_one_ended_and_no_gradient_goes_back(c
         batch = pack.task.training_batch(0, step, LANES)
         if step % EPOCH == 0:
             state = None
-        hidden, after = plain.cell(batch.inputs.unsqueeze(1), state)
-        loss = pack.task.loss(plain.readout(hidden)[0], batch.targets)
+        outputs, after = plain.run(batch.inputs.unsqueeze(1), state)
+        loss = pack.task.loss(outputs[0], batch.targets)
         loss.backward()
         state = tuple(one.detach() for one in after)
         pack.train_step()

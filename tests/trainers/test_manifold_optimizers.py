@@ -145,6 +145,21 @@ def test_geodesic_descent_at_the_identity_is_descent_and_not_ascent():
     assert slope == pytest.approx(-(np.linalg.norm(G - G.T) ** 2) / 2, rel=1e-4)
 
 
+@pytest.mark.parametrize("rate", [1e-7, 1e-4, 0.01, 0.3])
+@pytest.mark.parametrize("size", [1, 5, 33, 70])
+def test_a_geodesic_step_in_float32_is_that_of_the_formula(size, rate):
+    """Whichever way it is computed: by a series where it is small, by a solver otherwise."""
+    matrices = [unitary(p, False, size) for p in range(P)]
+    gradients = [gaussian(10 + p, False, size) / size**0.5 for p in range(P)]
+    parameter = nn.Parameter(packed(matrices, torch.float32))
+    start = unpacked(parameter)
+    found = step(parameter, optimizer(parameter, "geodesic", [rate, rate / 7, 0]), gradients)
+    for p, eta in enumerate([rate, rate / 7, 0]):
+        expected = by_formula("geodesic", start[p], gradients[p], eta, {})
+        np.testing.assert_allclose(found[p], expected, rtol=0, atol=2e-7)
+    assert error(found).max() < 1e-7 * (1 + size**0.5)
+
+
 @both_fields
 @every_kind
 def test_float32_stays_orthogonal_over_many_steps(kind, complex_):

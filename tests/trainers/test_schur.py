@@ -308,3 +308,32 @@ def test_fisher_memory_of_the_toy_schur_form(form, totals):
     assert found == pytest.approx(exact, abs=2e-4)
     assert float(f"{found:.3g}") == published if d == 0 else abs(found / published - 1) < 0.025
     assert found <= 100
+
+
+@pytest.mark.parametrize("mask", ["exact", "released"])
+@pytest.mark.parametrize("gamma", ["learned", "fixed"])
+@pytest.mark.parametrize("size", [2, 6, 34, 130])
+def test_in_float32_on_a_cpu_values_and_gradients_are_those_of_float64(size, gamma, mask):
+    slots = [SchurSettings(gamma=gamma, triangular_mask=mask, skew_init="random")] * 3
+    ours, exact = (SchurMatrix(size, slots, generators(3)) for _ in range(2))
+    drawn = generators(1)[0]
+    with torch.no_grad():
+        for one in ours.parameters():
+            one.add_(torch.randn(one.shape, generator=drawn), alpha=0.3 / size**0.5)
+    exact.load_state_dict(ours.state_dict())
+    exact.double()
+    weights = torch.randn(3, size, size, generator=drawn)
+    W, expected = ours.matrix(), exact.matrix()
+    assert (W - expected).abs().max() <= 1e-5
+    found = torch.autograd.grad(W, list(ours.parameters()), weights)
+    wanted = torch.autograd.grad(expected, list(exact.parameters()), weights.double())
+    for one, other in zip(found, wanted, strict=True):
+        assert (one - other).norm() <= 1e-5 * (0.1 + other.norm())
+    alone = SchurMatrix(size, slots[:1], generators(1))
+    with torch.no_grad():
+        for one, packed in zip(alone.parameters(), ours.parameters(), strict=True):
+            one.copy_(packed[2:])
+    again = alone.matrix()
+    assert torch.equal(again[0], W[2])
+    lonely = torch.autograd.grad(again, list(alone.parameters()), weights[2:])
+    assert all(torch.equal(one[0], packed[2]) for one, packed in zip(lonely, found, strict=True))

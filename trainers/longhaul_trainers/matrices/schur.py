@@ -2,20 +2,22 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, final
+from typing import Any, ClassVar, Literal, final
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from longhaul_trainers.errors import SettingError
 from longhaul_trainers.initialisation import uniform
 from longhaul_trainers.matrices.base import RecurrentMatrix, RecurrentSettings, recurrent_group
 from longhaul_trainers.matrices.skew import SkewSettings, SkewSymmetric
-from longhaul_trainers.matrices.skew_exponential import skew_exponential
 from longhaul_trainers.matrices.skew_init import SkewInit
 from longhaul_trainers.parameter_groups import ParameterGroup
+from longhaul_trainers.scans.native.library import run, serves
 from longhaul_trainers.settings import setting
-from longhaul_trainers.slots import slot_vector, stack_slots
+from longhaul_trainers.slots import joined, slot_vector, stack_slots
+from longhaul_trainers.threads import threads_for_scans
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,12 +134,19 @@ class SchurMatrix(RecurrentMatrix):
         return skew + triangle + half * (2 if settings.gamma == "learned" else 1)
 
     def matrix(self) -> Tensor:
+        P = self.skew.exponential()
+        if self.theta.dtype == torch.float32 and serves(self.theta):
+            below_blocks = self.settings[0].triangular_mask == "exact"
+            compiled: Tensor = _CompiledSchur.apply(  # type: ignore[no-untyped-call]
+                below_blocks, P, self.theta, self.gamma, self.triangle
+            )
+            return compiled
         # One slot at a time: products and angles of several slots at once may round otherwise.
         gammas = [None] * len(self.slots) if self.gamma is None else self.gamma.unbind()
-        slots = zip(self.skew(), self.theta, gammas, self.triangle, strict=True)
-        return torch.stack([self._slot(*slot) for slot in slots])
+        slots = zip(P, self.theta, gammas, self.triangle, strict=True)
+        return joined([self._slot(*slot) for slot in slots])
 
-    def _slot(self, A: Tensor, theta: Tensor, gamma: Tensor | None, triangle: Tensor) -> Tensor:
+    def _slot(self, P: Tensor, theta: Tensor, gamma: Tensor | None, triangle: Tensor) -> Tensor:
         cos, sin = theta.cos(), theta.sin()
         if gamma is not None:
             cos, sin = gamma * cos, gamma * sin
@@ -145,7 +154,6 @@ class SchurMatrix(RecurrentMatrix):
         zeros = theta.new_zeros(size * size)
         blocks = zeros.index_copy(0, self.block_positions, torch.cat([cos, -sin, sin, cos]))
         below = zeros.index_copy(0, self.triangle_positions, triangle)
-        P = skew_exponential(A)
         return P @ ((blocks + below).view(size, size) @ P.mT)
 
     def parameter_groups(self) -> list[ParameterGroup]:
@@ -164,4 +172,36 @@ class SchurMatrix(RecurrentMatrix):
         if self.gamma is None:
             return None
         sums = [(1 - gamma).square().sum() for gamma in self.gamma]
-        return self.delta * torch.stack(sums)
+        return self.delta * joined(sums)
+
+
+class _CompiledSchur(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        below_blocks: bool,
+        P: Tensor,
+        theta: Tensor,
+        gamma: Tensor | None,
+        triangle: Tensor,
+    ) -> Tensor:
+        pack, size, _ = P.shape
+        ctx.sizes = (pack, size, threads_for_scans(), below_blocks)
+        tape = P.new_empty(pack, run("schur_tape", size))
+        result = torch.empty_like(P)
+        run("schur_forward", *ctx.sizes, theta, gamma, triangle, tape, P, result)
+        ctx.save_for_backward(theta, gamma, triangle, tape)
+        return result
+
+    @staticmethod
+    @once_differentiable
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, gradient: Tensor
+    ) -> tuple[Tensor | None, ...]:
+        theta, gamma, triangle, tape = ctx.saved_tensors
+        given = gradient.contiguous()
+        by_P, by_theta, by_triangle = map(torch.empty_like, (given, theta, triangle))
+        by_gamma = None if gamma is None else torch.empty_like(gamma)
+        told = (theta, gamma, triangle, tape, given)
+        run("schur_backward", *ctx.sizes, *told, by_P, by_theta, by_gamma, by_triangle)
+        return None, by_P, by_theta, by_gamma, by_triangle

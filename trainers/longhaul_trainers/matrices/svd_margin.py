@@ -12,7 +12,7 @@ from longhaul_trainers.initialisation import glorot_normal
 from longhaul_trainers.matrices.base import RecurrentMatrix, RecurrentSettings
 from longhaul_trainers.parameter_groups import ParameterGroup
 from longhaul_trainers.settings import setting
-from longhaul_trainers.slots import slot_vector
+from longhaul_trainers.slots import joined, slot_vector
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,11 +110,11 @@ class SVDMarginMatrix(RecurrentMatrix):
 
     def matrix(self) -> Tensor:
         parts = zip(self.left, self.singular_values(), self.right, strict=True)
-        return torch.stack([(U * s) @ V.mT for U, s, V in parts])
+        return joined([(U * s) @ V.mT for U, s, V in parts])
 
     def penalty(self) -> Tensor:
         """Gaussian prior and decay of W, where |W|^2 is the sum of s^2."""
-        return torch.stack(
+        return joined(
             [
                 slot.spectrum_penalty * (s - 1).square().sum()
                 + slot.composite_decay * s.square().sum()

@@ -7,7 +7,8 @@ G is dL/dRe + i dL/dIm. ``^*`` is the conjugate transpose.
 Each step is computed in float64, whatever the parameter's precision, and ends with one
 Newton-Schulz iteration W (3 I - W^* W) / 2, which squares what is left of the deviation from
 orthogonality. So W is always as orthogonal as its rounding to the parameter's own precision leaves
-it, and no rounding adds up over the steps: in float32 |W^* W - I| stays near sqrt(n) 6e-8.
+it, and no rounding adds up over the steps: in float32 |W^* W - I| stays near sqrt(n) 6e-8. Small
+compiled steps take what they add to W in float32, but the deviation in float64 too.
 
 Weight decay has no effect here. The gradient of |W|^2 is a multiple of W, which points straight out
 of the manifold and has no part along it.
@@ -22,7 +23,10 @@ import torch
 from torch import Tensor
 
 from longhaul_trainers.parameter_groups import ParameterGroup
+from longhaul_trainers.scans.native.library import run, serves
 from longhaul_trainers.settings import setting
+from longhaul_trainers.slots import joined
+from longhaul_trainers.threads import threads_for_scans
 from longhaul_trainers.training.optimizers import Optimizer, OptimizerSettings
 
 
@@ -68,8 +72,21 @@ class ManifoldOptimizer(Optimizer):
         if parameter.device.type != "cpu":
             return self._step(parameter, gradient, rate)
         # A trial's bits must not depend on how a batched solver treats its neighbours.
-        slots = zip(parameter, gradient, rate, strict=True)
-        return torch.stack([self._step(W, G, eta) for W, G, eta in slots])
+        quick = self.quick_steps(parameter, gradient, rate)
+        slots = zip(quick, parameter, gradient, rate, strict=True)
+        return joined([self._step(W, G, eta) if one is None else one for one, W, G, eta in slots])
+
+    def quick_steps(
+        self, parameter: Tensor, gradient: Tensor, rate: Tensor
+    ) -> Sequence[Tensor | None]:
+        """Each slot's matrix after a step, None where it takes `moved`; all do unless overridden.
+
+        Args:
+            parameter: on the CPU, as are the others.
+            gradient: what is descended along.
+            rate: the learning rates, shape (P,), float64.
+        """
+        return [None] * len(parameter)
 
     def _step(self, parameter: Tensor, gradient: Tensor, rate: Tensor) -> Tensor:
         """The matrices (..., n, n) or (..., 2, n, n) after a step, for rates (...)."""
@@ -129,6 +146,17 @@ class GeodesicDescent(ManifoldOptimizer):
     """
 
     settings_type = GeodesicSettings
+
+    def quick_steps(
+        self, parameter: Tensor, gradient: Tensor, rate: Tensor
+    ) -> Sequence[Tensor | None]:
+        """The compiled steps of real matrices in float32, where they are small enough."""
+        if parameter.dim() != 3 or parameter.dtype != torch.float32 or not serves(parameter):
+            return super().quick_steps(parameter, gradient, rate)
+        moved, made = torch.empty_like(parameter), torch.empty(len(parameter), dtype=torch.int64)
+        sizes = (len(parameter), parameter.shape[1], threads_for_scans())
+        run("geodesic_step", *sizes, rate, parameter, gradient.contiguous(), moved, made)
+        return [one if done else None for one, done in zip(moved, made.tolist(), strict=True)]
 
     def moved(self, W: Tensor, G: Tensor, rate: Tensor) -> Tensor:
         """See `ManifoldOptimizer.moved`."""

@@ -147,11 +147,6 @@ class Exponential {
   const Room<float> first_, second_;
 };
 
-// Runs work(slot, threads that this slot may take) for all slots.
-template <class Work> void each_slot(int64_t slots, int64_t threads, Work work) {
-  each(slots, threads, [&](int64_t p) { work(p, slots == 1 ? threads : 1); });
-}
-
 int64_t tape_size(int64_t size, int64_t room) {
   return (kRoots + 1 + room) * size * padded<float>(size);
 }

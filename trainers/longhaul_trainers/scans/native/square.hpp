@@ -66,14 +66,12 @@ template <class R> class Squares {
 
   // c = init + a b, or a b where init is null; c is neither a nor b.
   void multiply(const R* a, const R* b, const R* init, R* c) const {
-    const R* const panels = panels_.of(b);
-    const int64_t parts = std::max<int64_t>(1, parts_);
-    each(parts, parts, [&](int64_t part) {
-      const int64_t first = part * size / parts, rows = (part + 1) * size / parts - first;
-      multiply_panels(rows, size, stride, panels, a + first * stride, stride, 1,
-                      init ? init + first * stride : zeros_.get(), init ? stride : 0,
-                      c + first * stride, stride);
-    });
+    multiply_strided(a, stride, 1, b, init, c);
+  }
+
+  // c = init + a^T b, or a^T b where init is null; c is neither a nor b.
+  void multiply_turned(const R* a, const R* b, const R* init, R* c) const {
+    multiply_strided(a, 1, stride, b, init, c);
   }
 
   // Calls work(i, j) for every element, block by block, so that (j, i) is near too.
@@ -106,9 +104,26 @@ template <class R> class Squares {
  private:
   static constexpr int64_t kBlock = 16;
 
+  void multiply_strided(const R* a, int64_t from, int64_t along, const R* b, const R* init,
+                        R* c) const {
+    const R* const panels = panels_.of(b);
+    const int64_t parts = std::max<int64_t>(1, parts_);
+    each(parts, parts, [&](int64_t part) {
+      const int64_t first = part * size / parts, rows = (part + 1) * size / parts - first;
+      multiply_panels(rows, size, stride, panels, a + first * from, from, along,
+                      init ? init + first * stride : zeros_.get(), init ? stride : 0,
+                      c + first * stride, stride);
+    });
+  }
+
   const int64_t parts_;
   const Buffer<R> zeros_;
   const InPanels<R> panels_;
 };
+
+// Runs work(slot, threads that this slot may take) for all slots.
+template <class Work> void each_slot(int64_t slots, int64_t threads, Work work) {
+  each(slots, threads, [&](int64_t p) { work(p, slots == 1 ? threads : 1); });
+}
 
 }  // namespace
