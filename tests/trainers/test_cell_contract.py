@@ -12,14 +12,13 @@ A cell is covered by ``cell_oracles/NAME.py``, which has
 * optionally ``SAME_START``, the names of parameters whose many initial values are not drawn.
 """
 
-import importlib.util
 import inspect
 import math
 import re
-from pathlib import Path
 
 import pytest
 import torch
+from oracles import oracles
 
 from longhaul_trainers.catalogue import CELLS, OPTIMIZERS
 from longhaul_trainers.cells.base import CellSettings
@@ -28,17 +27,9 @@ from longhaul_trainers.settings import describe, dump, parse_component, structur
 from longhaul_trainers.training.optimizers import PackOptimizer
 
 T, B, I = 5, 4, 3  # noqa: E741
-FOLDER = Path(__file__).parent / "cell_oracles"
 
 
-def oracle(name):
-    spec = importlib.util.spec_from_file_location(f"oracle_{name}", FOLDER / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-ORACLES = {path.stem: oracle(path.stem) for path in sorted(FOLDER.glob("*.py"))}
+ORACLES = oracles("cell")
 NAMES = [name for name in CELLS.names() if name in ORACLES]
 every_cell = pytest.mark.parametrize("name", NAMES)
 every_case = pytest.mark.parametrize(

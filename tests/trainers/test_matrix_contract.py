@@ -12,13 +12,12 @@ A matrix is covered by ``matrix_oracles/NAME.py``, which has
 * optionally ``HIDDEN_SIZE``, and ``RATE``, the learning rate of those steps.
 """
 
-import importlib.util
 import inspect
 import math
-from pathlib import Path
 
 import pytest
 import torch
+from oracles import oracles
 
 from longhaul_trainers.catalogue import MATRICES, OPTIMIZERS
 from longhaul_trainers.errors import SettingError
@@ -27,17 +26,9 @@ from longhaul_trainers.settings import describe, dump, parse_component
 from longhaul_trainers.training.optimizers import PackOptimizer
 
 B = 4
-FOLDER = Path(__file__).parent / "matrix_oracles"
 
 
-def oracle(name):
-    spec = importlib.util.spec_from_file_location(f"matrix_{name}", FOLDER / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-ORACLES = {path.stem: oracle(path.stem) for path in sorted(FOLDER.glob("*.py"))}
+ORACLES = oracles("matrix")
 NAMES = [name for name in MATRICES.names() if name in ORACLES]
 every_matrix = pytest.mark.parametrize("name", NAMES)
 every_case = pytest.mark.parametrize(

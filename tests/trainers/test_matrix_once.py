@@ -1,10 +1,8 @@
 """W is made once an iteration: its gradient must be that of making it anew at every step."""
 
-import importlib.util
-from pathlib import Path
-
 import pytest
 import torch
+from oracles import oracle
 
 from longhaul_trainers.catalogue import MATRICES
 from longhaul_trainers.nonlinearities import Tanh, TanhSettings
@@ -15,11 +13,7 @@ T, B, H = 4, 2, 6
 
 
 def size_of(name):
-    path = Path(__file__).parent / "matrix_oracles" / f"{name}.py"
-    spec = importlib.util.spec_from_file_location(f"once_{name}", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return getattr(module, "HIDDEN_SIZE", H)
+    return getattr(oracle("matrix", name), "HIDDEN_SIZE", H)
 
 
 @pytest.mark.parametrize("name", MATRICES.names())

@@ -1,11 +1,10 @@
 """State tracking: lengths, where the answer is due, what comes after it."""
 
-import importlib.util
 import math
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
+import oracles
 import pytest
 import torch
 from scipy.stats import chi2
@@ -17,10 +16,7 @@ from longhaul_trainers.tasks.base import IGNORED
 from longhaul_trainers.tasks.languages import LANGUAGES
 from longhaul_trainers.tasks.state_tracking import StateTracking, StateTrackingSettings
 
-ORACLE = Path(__file__).parent / "task_oracles" / "state_tracking.py"
-SPEC = importlib.util.spec_from_file_location("state_tracking_oracle", ORACLE)
-oracle = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(oracle)
+oracle = oracles.oracle("task", "state_tracking")
 
 # The numbers of symbols before question mark or equals sign, in training and in evaluation.
 SYMBOLS = {

@@ -5,6 +5,8 @@ A task is covered by ``task_oracles/NAME.py``, which has
 * ``SETTINGS``: settings that make the task small, besides the protocol;
 * ``memoryless(task, batch)``: the outputs (S, B, O) of the best predictor that remembers nothing;
 * ``oracle(task, batch)``: the outputs of the rule itself, applied to the inputs;
+* ``counted(task, batch)``: how many steps of each sequence count, as published: a number, or (B,);
+  left out where only the files tell, whose tests then say so;
 * optionally ``known(task, batch)``: which sequences (B,) have inputs from which their targets can
   be told, where a protocol as published has others, too;
 * optionally ``TRAINING_REPEATS = True``, where sequences are so short that some come again, or the
@@ -16,33 +18,24 @@ A task is covered by ``task_oracles/NAME.py``, which has
   rule and there is no ``oracle``: ``memoryless`` has exactly the baseline on the whole test set.
 """
 
-import importlib.util
 import json
+import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
+from oracles import oracles
 from torch.nn.functional import one_hot, pad
 
 from longhaul_trainers.catalogue import TASKS
 from longhaul_trainers.errors import MissingDataError
 from longhaul_trainers.settings import dump, parse, parse_component
-from longhaul_trainers.tasks.base import IGNORED, Batch
+from longhaul_trainers.tasks.base import Batch
+from longhaul_trainers.tasks.counted import counted
 from longhaul_trainers.tasks.synthetic import SyntheticTask
 
-FOLDER = Path(__file__).parent / "task_oracles"
-
-
-def task_oracle(name):
-    spec = importlib.util.spec_from_file_location(f"task_oracle_{name}", FOLDER / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-ORACLES = {path.stem: task_oracle(path.stem) for path in sorted(FOLDER.glob("*.py"))}
+ORACLES = oracles("task")
 CASES = [
     (name, ORACLES[name].SETTINGS | {"protocol": protocol})
     for name in TASKS.names()
@@ -132,9 +125,9 @@ def test_batches_have_the_stated_shape(task):
     assert batch.targets.shape[:2] == (steps, 3)
     if batch.targets.dtype == torch.int64:
         assert batch.targets.dim() in (2, 3)
-        counted = batch.targets[batch.targets != IGNORED]
-        assert counted.min() >= 0
-        assert counted.max() < classes(task, batch.targets)
+        asked = batch.targets[counted(batch.targets)]
+        assert asked.min() >= 0
+        assert asked.max() < classes(task, batch.targets)
     else:
         assert batch.targets.dtype == torch.float32
         assert batch.targets.shape == (steps, 3, task.output_size)
@@ -220,8 +213,8 @@ def test_nothing_learnt_from_the_targets_alone_beats_the_baseline(made_task):
     fitted = task.training_batch(0, 0, 4000).targets
     batch = task.training_batch(0, 1, 4000)
     if fitted.dtype == torch.int64:
-        counted = (fitted != IGNORED).unsqueeze(-1)
-        seen = one_hot(fitted.clamp(min=0), classes(task, fitted)) * counted
+        asked = counted(fitted).unsqueeze(-1)
+        seen = one_hot(fitted.clamp(min=0), classes(task, fitted)) * asked
         # A class that the fit never saw is very unlikely, not impossible.
         shares = seen.sum(1).double() + 1e-3
         outputs = (shares / shares.sum(-1, keepdim=True)).log().flatten(1)
@@ -269,6 +262,21 @@ def test_loss_is_the_mean_over_the_sequences(task):
     assert outputs.grad.isfinite().all()
 
 
+def test_as_many_steps_count_as_were_published(task):
+    module = ORACLES[task.settings.name]
+    if not hasattr(module, "counted"):
+        pytest.skip("only the files tell")
+    for batch in (task.training_batch(3, 1, 5), task.evaluation_set("test", 5)):
+        mask = counted(batch.targets)
+        steps = mask.flatten(2).all(2) if mask.dim() == 3 else mask
+        wanted = torch.as_tensor(module.counted(task, batch)).expand(mask.shape[1])
+        assert steps.sum(0).tolist() == wanted.tolist()
+        # what does not count has no part in the loss
+        outputs = torch.randn(*batch.targets.shape[:2], task.output_size)
+        other = torch.where(steps[..., None], outputs, torch.randn_like(outputs))
+        assert task.loss(outputs, batch.targets) == task.loss(other, batch.targets)
+
+
 def test_what_is_measured_has_a_direction_and_says_when_the_task_is_solved(task):
     batch = task.training_batch(0, 0, 3)
     outputs = torch.zeros(*batch.targets.shape[:2], task.output_size)
@@ -308,9 +316,10 @@ def test_another_process_draws_the_same():
     script = FINGERPRINT + (
         "print(json.dumps([fingerprint(*case) for case in reversed(json.loads(sys.argv[1]))]))"
     )
-    # Another order, and another seed of Python's own hashing.
+    # Another order, another number of threads, and another seed of Python's own hashing.
     other = subprocess.run(
         [sys.executable, "-c", script, json.dumps(cases)],
+        env=os.environ | {"OMP_NUM_THREADS": "3", "PYTHONHASHSEED": "7"},
         capture_output=True,
         text=True,
         check=True,

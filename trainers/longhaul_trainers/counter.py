@@ -72,11 +72,16 @@ def integers(words: Words, bound: int) -> NDArray[np.int64]:
     """
     if not 1 <= bound <= 1 << 32:
         raise ValueError(f"bound must be in [1, 2^32], found {bound}")
+    return _integers_below(words, np.uint64(bound))
+
+
+def _integers_below(words: Words, bounds: NDArray[np.uint64] | np.uint64) -> NDArray[np.int64]:
+    """As `integers`, perhaps with a bound of its own for each column."""
     # The upper half of the 128-bit product, put together from two 64-bit ones, neither of which
     # can overflow.
-    n, half = np.uint64(bound), np.uint64(32)
-    low = ((words & np.uint64(0xFFFF_FFFF)) * n) >> half
-    return (((words >> half) * n + low) >> half).astype(np.int64)
+    half = np.uint64(32)
+    low = ((words & np.uint64(0xFFFF_FFFF)) * bounds) >> half
+    return (((words >> half) * bounds + low) >> half).astype(np.int64)
 
 
 def distinct_integers(words: Words, bound: int) -> NDArray[np.int64]:
@@ -95,8 +100,10 @@ def distinct_integers(words: Words, bound: int) -> NDArray[np.int64]:
     # The first steps of Fisher and Yates' shuffle.
     numbers = np.tile(np.arange(bound), (rows, 1))
     row = np.arange(rows)
+    columns = np.arange(count)
+    places = columns + _integers_below(words, (bound - columns).astype(np.uint64))
     for i in range(count):
-        place = i + integers(words[:, i], bound - i)
+        place = places[:, i]
         chosen = numbers[row, place]
         numbers[row, place] = numbers[:, i]
         numbers[:, i] = chosen

@@ -1,9 +1,7 @@
 """The reconstructions of DGRNN (after arXiv:2102.09589)."""
 
-import importlib.util
-from pathlib import Path
-
 import torch
+from oracles import oracle
 
 CASES = [
     {},
@@ -15,10 +13,7 @@ MATRICES = {"diagonal": "diagonal", "metric": "metric", "fields": "operator"}
 
 def recurrent_matrix(p, settings):
     name = f"vector_field_{MATRICES[settings.variant]}"
-    path = Path(__file__).parents[1] / "matrix_oracles" / f"{name}.py"
-    spec = importlib.util.spec_from_file_location(f"matrix_of_{name}", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = oracle("matrix", name)
     mine = {key.removeprefix("recurrent."): one for key, one in p.items()}
     return module.matrix(mine, settings, settings.hidden_size)
 

@@ -1,9 +1,7 @@
 """h' = phi(W h + V x + b) of any W, each as its own oracle has it, and any phi."""
 
-import importlib.util
-from pathlib import Path
-
 import torch
+from oracles import oracle
 
 CASES = [
     {},
@@ -26,10 +24,7 @@ HIDDEN_SIZE = 4
 
 def recurrent(p, settings):
     name = settings.matrix.name
-    path = Path(__file__).parents[1] / "matrix_oracles" / f"{name}.py"
-    spec = importlib.util.spec_from_file_location(f"matrix_of_elman_{name}", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = oracle("matrix", name)
     own = {key.removeprefix("recurrent."): one for key, one in p.items()}
     return module.matrix(own, settings.matrix, settings.hidden_size)
 

@@ -1,14 +1,7 @@
 """IndRNN (arXiv:1803.04831), unit by unit."""
 
-import importlib.util
-from pathlib import Path
-
+import stack_oracle
 import torch
-
-FILE = Path(__file__).parents[1] / "stack_oracle.py"
-SPEC = importlib.util.spec_from_file_location("stack_oracle", FILE)
-stack_oracle = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(stack_oracle)
 
 CASES = [
     {},

@@ -1,14 +1,7 @@
 """LinOSS (arXiv:2410.03943)."""
 
-import importlib.util
-from pathlib import Path
-
+import stack_oracle
 import torch
-
-FILE = Path(__file__).parents[1] / "stack_oracle.py"
-SPEC = importlib.util.spec_from_file_location("stack_oracle", FILE)
-stack_oracle = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(stack_oracle)
 
 CASES = [{}, {"mode": "bare", "layers": 1, "state_size": 4, "discretization": "imex"}]
 

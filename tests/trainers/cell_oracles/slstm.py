@@ -1,14 +1,7 @@
 """sLSTM (arXiv:2405.04517), without the stabiliser: c and n are sums of plain exponentials."""
 
-import importlib.util
-from pathlib import Path
-
+import stack_oracle
 import torch
-
-FILE = Path(__file__).parents[1] / "stack_oracle.py"
-SPEC = importlib.util.spec_from_file_location("stack_oracle", FILE)
-stack_oracle = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(stack_oracle)
 
 HIDDEN_SIZE = 8
 SAME_START = {"layers.0.bias"}  # forget biases by a formula

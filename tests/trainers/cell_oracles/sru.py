@@ -1,15 +1,9 @@
 """SRU (arXiv:1709.02755), step by step."""
 
-import importlib.util
 import math
-from pathlib import Path
 
+import stack_oracle
 import torch
-
-FILE = Path(__file__).parents[1] / "stack_oracle.py"
-SPEC = importlib.util.spec_from_file_location("stack_oracle", FILE)
-stack_oracle = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(stack_oracle)
 
 CASES = [
     {},

@@ -11,3 +11,7 @@ def memoryless(task, batch):
 
 def oracle(task, batch):
     return task.protocol.share * batch.inputs.prod(2).sum(0).reshape(1, -1, 1)
+
+
+def counted(task, batch):
+    return 1

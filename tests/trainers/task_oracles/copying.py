@@ -33,3 +33,7 @@ def memoryless(task, batch):
 
 def oracle(task, batch):
     return logits(task, batch, SURE * batch.inputs[:10, :, : task.output_size])
+
+
+def counted(task, batch):
+    return 10 if task.protocol.name == "gu-2020" else len(batch.inputs)

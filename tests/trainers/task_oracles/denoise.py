@@ -29,3 +29,7 @@ def oracle(task, batch):
         for i, code in enumerate(seen):
             outputs[i - 10, b, code] = SURE
     return outputs
+
+
+def counted(task, batch):
+    return len(batch.inputs)

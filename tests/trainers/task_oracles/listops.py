@@ -51,3 +51,7 @@ def next_value(rest, code):
             return OPERATIONS[code](arguments)
         arguments.append(next_value(rest, following))
     raise AssertionError("an operation has no end")
+
+
+def counted(task, batch):
+    return 1

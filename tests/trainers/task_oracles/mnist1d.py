@@ -69,3 +69,7 @@ def unshuffled(task):
     same = (plain[:, None] == shown[None]).all(2)
     assert torch.equal(same.sum(1), torch.ones(40, dtype=torch.int64))
     return same.int().argmax(1)
+
+
+def counted(task, batch):
+    return 1

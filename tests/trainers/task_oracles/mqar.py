@@ -22,3 +22,7 @@ def oracle(task, batch):
             if batch.targets[t, b] != IGNORED:
                 outputs[t, b, values[sequence[t]]] = SURE
     return outputs
+
+
+def counted(task, batch):
+    return SETTINGS["pairs"]

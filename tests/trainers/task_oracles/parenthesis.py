@@ -35,3 +35,7 @@ def oracle(task, batch):
             for kind, count in enumerate(counts):
                 outputs[t, b, kind, count] = SURE
     return outputs.flatten(2)
+
+
+def counted(task, batch):
+    return len(batch.inputs)

@@ -34,3 +34,7 @@ def oracle(task, batch):
     shown = (16 * batch.inputs[:steps]).round().transpose(0, 1).flatten(1)
     labels = [answers()[bytes(image.tolist())] for image in shown.to(torch.uint8)]
     return 1e4 * torch.nn.functional.one_hot(torch.tensor(labels), 10).float().unsqueeze(0)
+
+
+def counted(task, batch):
+    return 1

@@ -18,3 +18,7 @@ def oracle(task, batch):
         digits = dict(zip(pairs[::2], pairs[1::2], strict=True))
         outputs[0, b, digits[question] - 13] = SURE  # question mark, 12 keys, digits
     return outputs
+
+
+def counted(task, batch):
+    return 1

@@ -47,3 +47,7 @@ def oracle(task, batch):
     for b, (string, t) in enumerate(zip(strings(task, batch), due(batch), strict=True)):
         outputs[t, b, answer(task, string)] = SURE
     return outputs
+
+
+def counted(task, batch):
+    return 1

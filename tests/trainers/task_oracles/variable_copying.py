@@ -21,3 +21,7 @@ def oracle(task, batch):
         for i, code in enumerate(seen):
             outputs[i - len(seen), b, code] = SURE
     return outputs
+
+
+def counted(task, batch):
+    return batch.inputs[:, 0, -1].sum()  # a marker asks for each symbol

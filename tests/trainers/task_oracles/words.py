@@ -36,3 +36,7 @@ def memoryless(task, batch):
     asked[1 + kept.index(first) if first in kept else 0] -= 1
     shares = torch.tensor(asked).double() + 1
     return (shares / shares.sum()).log().expand(*batch.targets.shape, len(shares))
+
+
+def counted(task, batch):
+    return len(batch.inputs)

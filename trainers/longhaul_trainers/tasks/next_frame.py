@@ -9,7 +9,6 @@ from functools import cached_property
 from typing import Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -95,4 +94,4 @@ class NextFrameTask(Task):
         frames = [self.prepared(chosen[i]) for i in range(len(chosen))]
         inputs = pad([one[before : len(one) - after] for one in frames], steps, 0.0)
         targets = pad([one[after : len(one) - before] for one in frames], steps, np.nan)
-        return Batch(torch.from_numpy(inputs), torch.from_numpy(targets))
+        return Batch(inputs, targets)

@@ -5,7 +5,9 @@ one fault each, than in what is written to them. So a task keeps the last ones, 
 that nobody holds any more.
 """
 
+import math
 import sys
+import threading
 from typing import final
 
 import numpy as np
@@ -15,6 +17,8 @@ from torch import Tensor
 
 LEAST_BYTES = 1 << 20
 """Smaller ones are as well made anew."""
+MOST_BYTES = 1 << 26
+"""Larger ones are never kept: nobody makes them at each step."""
 KEPT = 2
 """Arrays at most: one in use while the next is made."""
 _OURS = 3
@@ -30,7 +34,7 @@ class Recycled:
 
     def empty(self, *shape: int) -> Tensor:
         """A tensor of this shape with anything in it."""
-        if 4 * int(np.prod(shape)) < LEAST_BYTES:
+        if not LEAST_BYTES <= 4 * math.prod(shape) <= MOST_BYTES:
             return torch.empty(*shape)
         for array in self._arrays:
             # A tensor made of an array holds a reference to it for as long as its storage lives.
@@ -39,3 +43,16 @@ class Recycled:
         made = np.empty(shape, dtype=np.float32)
         self._arrays = [*self._arrays[1 - KEPT :], made]
         return torch.from_numpy(made)
+
+
+class _OfThread(threading.local):
+    def __init__(self) -> None:
+        self.memory = Recycled()
+
+
+_of_thread = _OfThread()
+
+
+def recycled() -> Recycled:
+    """Memory that the batches of all tasks of this thread share."""
+    return _of_thread.memory

@@ -251,7 +251,7 @@ class Sequences(NextFrameTask):
         places = np.searchsorted(self._all.bounds[:, 0], chosen.bounds[:, 0])
         last = [len(one) - 1 for one in frames]
         targets[last, np.arange(len(frames))] = self._labels[places]
-        return Batch(torch.from_numpy(pad(frames, steps, 0.0)), torch.from_numpy(targets))
+        return Batch(pad(frames, steps, 0.0), torch.from_numpy(targets))
 
     @cached_property
     def _baseline(self) -> float:

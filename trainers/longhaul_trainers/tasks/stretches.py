@@ -5,8 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from longhaul_trainers.data.columns import Column, Ragged
+from longhaul_trainers.tasks.recycled import recycled
 
 
 @dataclass(frozen=True)
@@ -61,9 +63,11 @@ class Stretches:
         return Stretches(self.values, np.array(pieces, dtype=np.int64).reshape(-1, 2))
 
 
-def pad(rows: Sequence[NDArray[np.float32]], steps: int, fill: float) -> NDArray[np.float32]:
+def pad(rows: Sequence[NDArray[np.float32]], steps: int, fill: float) -> Tensor:
     """Arrays (n, I) side by side with ``fill`` behind each, (steps, B, I)."""
-    padded = np.full((steps, len(rows), rows[0].shape[1]), fill, dtype=np.float32)
+    padded = recycled().empty(steps, len(rows), rows[0].shape[1])
+    numbers = padded.numpy()
     for b, one in enumerate(rows):
-        padded[: len(one), b] = one
+        numbers[: len(one), b] = one
+        numbers[len(one) :, b] = fill
     return padded

@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from longhaul_trainers.readout import mean_cross_entropy
 from longhaul_trainers.tasks.base import IGNORED, WITH_ACCURACY, Better
+from longhaul_trainers.tasks.recycled import recycled
 from longhaul_trainers.tasks.synthetic import SyntheticTask
 
 
@@ -38,7 +38,9 @@ class SymbolicTask(SyntheticTask):
 
 def one_hot_inputs(codes: NDArray[np.int64], size: int) -> Tensor:
     """One-hot vectors (T, B, size) of codes (B, T); a code of ``size`` or more is all zeros."""
-    by_step = torch.from_numpy(codes).T.unsqueeze(2)
-    inputs = torch.zeros(*by_step.shape[:2], size)
-    known = by_step < size
-    return inputs.scatter_(2, by_step.clamp(max=size - 1), known.float())
+    by_step = codes.T.ravel()
+    inputs = recycled().empty(codes.shape[1], codes.shape[0], size).zero_()
+    places = np.arange(0, by_step.size * size, size)
+    places += by_step
+    inputs.view(-1).numpy()[places if by_step.max(initial=0) < size else places[by_step < size]] = 1
+    return inputs
