@@ -2,8 +2,8 @@
 
     python infra/monitoring/ray_metrics.py > infra/monitoring/ray-metrics.txt
 
-Starts a head as every deployment does, lets it do some work, and asks the ports that it tells
-Prometheus of. Needs `ray[default]` (`make infra` installs it).
+Starts a head as every deployment does, lets it do some work and tell how a search is, and asks the
+ports that it tells Prometheus of. Needs `ray[default]` (`make infra` installs it).
 """
 
 import json
@@ -24,6 +24,9 @@ ray.init(address=ADDRESS, logging_level="ERROR", log_to_driver=False)
 class Actor:
     def work(self):
         return bytes(1_000_000)
+from longhaul.search.metrics import SearchMetrics, Snapshot
+now = Snapshot({"running": 1}, 1, 1, 1, 1.0, 1.0, 1.0, 1, {"trials": 0.5})
+SearchMetrics("probe").show(now)
 actor = ray.remote(num_cpus=1)(Actor).remote()
 ray.get([actor.work.remote(), ray.remote(lambda: 1).remote()])
 """
@@ -98,6 +101,7 @@ if __name__ == "__main__":
     # imported here: its version is all that is wanted
     import ray
 
-    print(f"# Names of what Ray {ray.__version__} reports on a node without a GPU, one a line.")
+    what = f"what Ray {ray.__version__}, on a node without a GPU, and a search report"
+    print(f"# Names of {what}, one a line.")
     print("# Renewed by: python infra/monitoring/ray_metrics.py > infra/monitoring/ray-metrics.txt")
     print("\n".join(sorted(names)))

@@ -60,6 +60,7 @@ MUTATIONS: dict[str, list[Mutation]] = {
         Mutation("> 0.92", "> 1.92"),
         Mutation("for: 15m", "for: 15 m"),
         Mutation("ray_node_mem_used /", "ray_node_memory_used /", True),
+        Mutation("ray_longhaul_ledger_silent_seconds", "ray_longhaul_silent_seconds", True),
     ],
     "infra/monitoring/rules_test.yml": [
         Mutation("values: 95x30", "values: 5x30"),
@@ -72,6 +73,7 @@ MUTATIONS: dict[str, list[Mutation]] = {
     ],
     "infra/monitoring/grafana/dashboard.json": [
         Mutation("ray_node_cpu_utilization", "ray_node_cpu_use", True),
+        Mutation("rate(ray_longhaul_training_steps_total", "rate(ray_longhaul_steps_total", True),
         Mutation("sum by (State) (ray_tasks)", "sum by (State (ray_tasks)"),
         Mutation('"uid": "longhaul-prometheus"', '"uid": "prometheus"', True),
         Mutation('"panels": [', '"panels": ', True),

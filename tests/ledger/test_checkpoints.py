@@ -39,7 +39,13 @@ def test_the_newest_two_are_kept(trial, ledger):
     assert trial.checkpoint_steps() == [500, 5000]
     assert len(os.listdir(folder(ledger))) == 2
     assert trial.load_checkpoint() == (5000, files(5000))
-    trial.delete_checkpoints()
+    spare = trial.spare_paths(checkpoint=True, weights=True)
+    assert len(spare) == 1
+    for path in spare:
+        ledger.storage.delete(path)
+    assert trial.load_checkpoint() == (5000, files(5000))
+    for path in trial.spare_paths(checkpoint=False, weights=True):
+        ledger.storage.delete(path)
     assert trial.load_checkpoint() is None
 
 

@@ -256,7 +256,7 @@ def others(new_project, first):
     explosive = {"name": "sgd", "learning_rate": {"loguniform": [1e29, 1e30]}}
     full = {"scheduler": "full", "sampler": "random"}
     project.space("mixed", cell={"choice": [lstm, broken]}, search={"trials": 3, "seed": 2} | full)
-    hopeless = {"trials": 5, "max_failed_trials": 2, "retries": 0}
+    hopeless = {"trials": 5, "max_failed_trials": 1, "retries": 0}
     project.space("hopeless", cell=broken, search=hopeless | full)
     project.space("explosive", training={"optimizer": explosive}, search={"trials": 2} | full)
     shutil.copytree(first.folder / "longhaul-runs" / "tiny", project.storage / "tiny")
@@ -321,7 +321,10 @@ def test_a_search_whose_trials_all_fail_says_why_once(others):
     assert driver.popen.returncode == 1
     result = driver.json()
     assert result["state"] == "failed"
-    assert result["reason"] == "2 trials failed, the last one: RuntimeError: this cell is broken"
+    assert result["reason"] == (
+        "2 trials failed, search.max_failed_trials allows 1; the last one: "
+        "RuntimeError: this cell is broken"
+    )
     assert result["counts"]["failed"] == 2
     assert "Traceback" not in driver.stderr + driver.stdout
     assert driver.stderr.count("this cell is broken") <= 1

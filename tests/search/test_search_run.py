@@ -6,14 +6,15 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from longhaul.ledger import Event, EventKind, Ledger, SearchState, TrialState
-from longhaul.search.run import INTERRUPTED, SearchRun, seconds_spent
+from longhaul.search.run import INTERRUPTED, SearchRun
+from longhaul.search.spending import seconds_spent
 from longhaul.spec.search_spec import SearchSpec
 
 SPACE = """
 task: {name: copying, delay: 5}
 cell: {name: lstm, hidden_size: 8, forget_bias: {uniform: [0, 3]}}
 training: {steps: 9, optimizer: {name: adam, learning_rate: {loguniform: [1e-4, 1e-1]}}}
-search: {seed: 3, trials: 6, max_failed_trials: 2, scheduler: {name: asha, grace_steps: 3}}
+search: {seed: 3, trials: 6, max_failed_trials: 1, scheduler: {name: asha, grace_steps: 3}}
 """
 
 
@@ -25,7 +26,7 @@ def ledger(tmp_path):
 
 def opened(ledger, writer, trials=None):
     spec = SearchSpec.from_text(ledger.spec_text(), "spec.yaml", name="s")
-    return SearchRun(spec, ledger, writer, trials or spec.search.trials)
+    return SearchRun(spec, ledger, writer, {"trials": trials or spec.search.trials})
 
 
 def result(step, value, diverged=None):
@@ -236,7 +237,7 @@ def test_after_its_seconds_no_further_trial_begins_and_those_begun_are_finished(
     ledger, monkeypatch
 ):
     now = [100.0]
-    monkeypatch.setattr("longhaul.search.run.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("longhaul.search.spending.time.monotonic", lambda: now[0])
     text = ledger.spec_text().replace("seconds: null", "seconds: 60")
     spec = SearchSpec.from_text(text, "spec.yaml", name="s")
     assert spec.sha256 == SearchSpec.from_text(ledger.spec_text(), "spec.yaml", name="s").sha256
@@ -254,7 +255,7 @@ def test_after_its_seconds_no_further_trial_begins_and_those_begun_are_finished(
         run.close()
     record = ledger.record()
     assert record.state == SearchState.COMPLETED
-    assert record.reason == "the time in which trials may begin is over"
+    assert record.reason == "the budget search.seconds: 60 is used up"
 
 
 def test_the_seconds_of_a_search_are_those_of_all_its_runs():

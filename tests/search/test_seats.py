@@ -105,6 +105,9 @@ def test_the_searcher_seats_a_trial_and_frees_its_seat():
     run = SimpleNamespace(
         next_trial=lambda _: next(trials, None),
         waiting=False,
+        full=False,
+        live=0,
+        heed_requests=lambda: None,
         ended=lambda *_, error: ended.append(error),
     )
     searcher = LedgerSearcher(run, Seats(hosts=2, slots=1))

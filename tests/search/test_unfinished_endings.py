@@ -27,7 +27,7 @@ def ledger(tmp_path):
 
 def opened(ledger, writer):
     spec = SearchSpec.from_text(ledger.spec_text(), "spec.yaml", name="s")
-    return SearchRun(spec, ledger, writer, spec.search.trials)
+    return SearchRun(spec, ledger, writer, {"trials": spec.search.trials})
 
 
 @pytest.mark.fault("extend", "a search is interrupted that was extended")
@@ -35,7 +35,7 @@ def test_a_search_that_was_extended_and_interrupted_stays_extended(ledger):
     spec = SearchSpec.from_text(SPACE, "space.yaml", name="s")
     for given, expected in ((None, 3), (5, 5), (None, 5), (4, 4), (None, 4)):
         with ledger.acquire() as writer:
-            run = SearchRun(spec, ledger, writer, given)
+            run = SearchRun(spec, ledger, writer, {"trials": given} if given else None)
             assert (run.trials, run.remaining) == (expected, expected)
             writer.append("opened", trials=run.trials)
 

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from longhaul.cli.options import json_option, set_option, space_argument
+from longhaul.cli.options import json_option, set_option, space_argument, storage_option
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -16,11 +16,15 @@ if TYPE_CHECKING:
 @space_argument
 @click.option("--name", metavar="NAME", help="Name of the search.  [default: the space's]")
 @set_option
+@storage_option
 @json_option
-def check(space: str, name: str | None, changes: tuple[str, ...], as_json: bool) -> None:
+def check(
+    space: str, name: str | None, changes: tuple[str, ...], storage: str, as_json: bool
+) -> None:
     """Check a search space and show what a search over it amounts to.
 
-    SPACE is a file or the name of a shipped space or suite. Nothing is written or trained.
+    SPACE is a file or the name of a shipped space or suite. Nothing is written or trained; how
+    long it will take is told where a search of the same shape is in the storage.
 
     \b
     longhaul check copying-quickstart
@@ -41,11 +45,15 @@ def check(space: str, name: str | None, changes: tuple[str, ...], as_json: bool)
         told = checked(Suite.load(space, changes, name))
         emit(told, as_json, lambda: check_text(told))
         return
-    summary = summarise(SearchSpec.load(space, changes, name))
-    emit(asdict(summary), as_json, lambda: _render(summary))
+    from longhaul.search.forecast import local_forecast
+
+    spec = SearchSpec.load(space, changes, name)
+    summary, expected = summarise(spec), local_forecast(spec, storage, None)
+    told = asdict(summary) | {"forecast": asdict(expected)}
+    emit(told, as_json, lambda: _render(summary, expected.lines()[1:]))
 
 
-def _render(summary: "SpaceSummary") -> "RenderableType":
+def _render(summary: "SpaceSummary", forecast: list[str]) -> "RenderableType":
     from longhaul.cli.tables import heading, stacked, table
     from longhaul.spec.holes import plain_text
     from longhaul.spec.writing import to_yaml
@@ -79,6 +87,7 @@ def _render(summary: "SpaceSummary") -> "RenderableType":
         f"compared at {', '.join(f'{rung:,}' for rung in summary.rungs)}\n"
         f"        at most {summary.most_steps:,} steps in all, at least {summary.least_steps:,}, "
         f"about {summary.expected_steps:,} to be expected\n"
+        f"{_forecast(forecast)}"
         f"{_packs(summary.slots)}"
         f"{_first(summary.enqueued, summary.trials)}"
         f"{_objective(summary)}"
@@ -92,6 +101,10 @@ def _render(summary: "SpaceSummary") -> "RenderableType":
         heading("in full"),
         to_yaml(summary.resolved).rstrip(),
     )
+
+
+def _forecast(lines: list[str]) -> str:
+    return "".join(f"        {line}\n" for line in lines)
 
 
 def _objective(summary: "SpaceSummary") -> str:

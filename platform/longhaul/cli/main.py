@@ -15,6 +15,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "search": ("longhaul.cli.search:search_command", "Run a search."),
     "submit": ("longhaul.cli.submit:submit_command", "Have a Ray cluster run a search."),
     "resume": ("longhaul.cli.resume:resume_command", "Go on with a search, or extend it."),
+    "set": ("longhaul.cli.set:set_command", "Change the limits of a search while it runs."),
     "list": ("longhaul.cli.list:list_command", "List the searches in a storage."),
     "status": ("longhaul.cli.status:status_command", "Show where a search stands."),
     "logs": ("longhaul.cli.logs:logs_command", "Show what a search on a cluster says."),
@@ -39,6 +40,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "cells": ("longhaul.cli.cells:cells", "List the cells, or show one."),
     "tasks": ("longhaul.cli.tasks:tasks", "List the tasks, or show one."),
     "data": ("longhaul.cli.data:data", "List the data sets that tasks read, or convert one."),
+    "clean": ("longhaul.cli.clean:clean_command", "Remove what searches can do without."),
     "doctor": ("longhaul.cli.doctor:doctor_command", "Try everything that a search needs."),
 }
 

@@ -67,6 +67,15 @@ _json = click.option(
 _address = click.option(
     "--address", metavar="ADDR", help="A running Ray cluster.  [default: start Ray here]"
 )
+_log_format = click.option(
+    "--log-format",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    envvar="LONGHAUL_LOG_FORMAT",
+    show_envvar=True,
+    help="What goes to standard error: progress for people, or one JSON object a line.",
+)
 _cluster = click.option(
     "--cluster",
     metavar="URL",
@@ -114,6 +123,11 @@ def json_option(command: Command) -> Command:
 def address_option(command: Command) -> Command:
     """``--address ADDR``: parameter ``address`` (text or None)."""
     return _address(command)
+
+
+def log_format_option(command: Command) -> Command:
+    """``--log-format text|json``: parameter ``log_format``."""
+    return _log_format(command)
 
 
 def cluster_option(command: Command) -> Command:

@@ -7,6 +7,7 @@ from longhaul.cli.options import (
     cluster_option,
     given,
     json_option,
+    log_format_option,
     name_argument,
     storage_option,
     tracking_option,
@@ -23,6 +24,7 @@ from longhaul.cli.options import (
 @storage_option
 @tracking_option
 @address_option
+@log_format_option
 @cluster_option
 @wheel_options
 @json_option
@@ -33,6 +35,7 @@ def resume_command(
     storage: str,
     tracking_uri: str,
     address: str | None,
+    log_format: str,
     cluster: str | None,
     wheel: str | None,
     packages: tuple[str, ...],
@@ -63,4 +66,6 @@ def resume_command(
     ledger = Ledger.open(storage, name)
     if address is None:  # a cluster's nodes have data of their own
         prepare_data(SearchSpec.from_text(ledger.spec_text(), f"{name}/spec.yaml", name=name))
-    run_and_report(ledger, Place(storage, tracking_uri, address), overrides, as_json)
+    asked = {key: value for key, value in overrides.items() if value is not None}
+    place = Place(storage, tracking_uri, address)
+    run_and_report(ledger, place, asked, as_json, log_format=log_format)

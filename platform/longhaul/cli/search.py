@@ -5,6 +5,7 @@ import click
 from longhaul.cli.options import (
     address_option,
     json_option,
+    log_format_option,
     set_option,
     space_argument,
     storage_option,
@@ -21,6 +22,7 @@ from longhaul.cli.options import (
 @storage_option
 @tracking_option
 @address_option
+@log_format_option
 @json_option
 def search_command(
     space: str,
@@ -31,6 +33,7 @@ def search_command(
     storage: str,
     tracking_uri: str,
     address: str | None,
+    log_format: str,
     as_json: bool,
 ) -> None:
     """Run a search over SPACE, a file or the name of a shipped space.
@@ -56,7 +59,7 @@ def search_command(
     if is_suite(space):
         more = [] if trials is None else [f"budget.trials={trials}"]
         suite = Suite.load(space, [*changes, *more], name)
-        run_suite(suite, place, parallel, as_json)
+        run_suite(suite, place, parallel, as_json, log_format)
         return
     limits = {"search.trials": trials, "search.parallel": parallel}
     given = tuple(f"{path}={value}" for path, value in limits.items() if value is not None)
@@ -64,5 +67,6 @@ def search_command(
     if address is None:  # a cluster's nodes have data of their own
         prepare_data(spec)
     ledger = open_or_create(spec, storage, address)
-    overrides = {"trials": spec.search.trials, "parallel": spec.search.parallel}
-    run_and_report(ledger, place, overrides, as_json, spec)
+    asked = {"trials": trials, "parallel": parallel}
+    overrides = {key: value for key, value in asked.items() if value is not None}
+    run_and_report(ledger, place, overrides, as_json, spec, log_format)

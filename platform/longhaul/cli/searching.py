@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from longhaul.search.driver import Place
     from longhaul.search.outcome import Outcome
     from longhaul.search.run import SearchRun
+    from longhaul.search.view import LogView, PlainView, TerminalView
     from longhaul.spec.search_spec import SearchSpec
 
 INTERRUPTED_STATUS = 130
@@ -27,13 +28,14 @@ def run_and_report(
     overrides: dict[str, Any],
     as_json: bool,
     wanted: "SearchSpec | None" = None,
+    log_format: str = "text",
 ) -> None:
     """Runs a search and prints how it ended.
 
     Exits with 1 where the search could not go on, or had no trial that ran to its end, and with
     130 where it was interrupted.
     """
-    result = run_shown(ledger, place, overrides, wanted)
+    result = run_shown(ledger, place, overrides, wanted, log_format)
     next_commands = _next(result, place)
     emit(result.as_dict() | {"next": next_commands}, as_json, lambda: _text(result, next_commands))
     if result.state != "complete":
@@ -45,20 +47,28 @@ def run_shown(
     place: "Place",
     overrides: dict[str, Any],
     wanted: "SearchSpec | None" = None,
+    log_format: str = "text",
 ) -> "Outcome":
     """Runs a search, shows its progress on standard error, and tells how it ended."""
     from longhaul.search.driver import run_search
-    from longhaul.search.view import PlainView, TerminalView
+    from longhaul.search.log import search_log
 
-    # Written to a pipe or a file, a redrawn line would be noise.
-    view: PlainView | TerminalView = (
-        TerminalView(progress_console()) if sys.stderr.isatty() else PlainView(say)
-    )
+    view = _view(log_format)
     try:
-        run = run_search(ledger, place, view, overrides, wanted)
+        with search_log(ledger, stderr_as_json=log_format == "json"):
+            run = run_search(ledger, place, view, overrides, wanted)
     finally:
         view.close()
     return _outcome(run)
+
+
+def _view(log_format: str) -> "LogView | PlainView | TerminalView":
+    from longhaul.search.view import LogView, PlainView, TerminalView
+
+    if log_format == "json":
+        return LogView()
+    # Written to a pipe or a file, a redrawn line would be noise.
+    return TerminalView(progress_console()) if sys.stderr.isatty() else PlainView(say)
 
 
 def _outcome(run: "SearchRun") -> "Outcome":
@@ -69,8 +79,10 @@ def _outcome(run: "SearchRun") -> "Outcome":
 
     task = parse_component(TASKS, run.spec.tree["task"])
     baseline = TASKS.get(task.name)(task).baseline
-    state, reason = "complete", run.stop_reason
-    if reason is not None:
+    _, budget = run.ending
+    state, reason = "complete", None if budget is None else budget.reason
+    if run.stop_reason is not None:
+        reason = run.stop_reason
         state = "interrupted" if reason == INTERRUPTED else "failed"
     elif run.record.best() is None:
         state, reason = "failed", "no trial ran all its steps with a finite loss"
@@ -138,8 +150,8 @@ def open_or_create(spec: "SearchSpec", storage: str, address: str | None) -> "Le
     """
     from longhaul.errors import RequestError
     from longhaul.ledger import Ledger
-    from longhaul.search.driver import local_resources, search_environment
-    from longhaul.search.fleet import check_resources
+    from longhaul.search.driver import search_environment
+    from longhaul.search.fleet import check_resources, local_resources
     from longhaul_trainers.errors import SettingError
 
     if address is None:

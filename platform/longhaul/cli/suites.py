@@ -22,7 +22,13 @@ if TYPE_CHECKING:
     from longhaul.spec.suite import Suite
 
 
-def run_suite(suite: "Suite", place: "Place", parallel: int | None, as_json: bool) -> None:
+def run_suite(
+    suite: "Suite",
+    place: "Place",
+    parallel: int | None,
+    as_json: bool,
+    log_format: str = "text",
+) -> None:
     """Runs the searches of a suite one after the other, and prints how they ended.
 
     Those that are complete are left as they are, so that a second call goes on where the first one
@@ -40,11 +46,11 @@ def run_suite(suite: "Suite", place: "Place", parallel: int | None, as_json: boo
     write_suite(open_storage(place.storage), suite)
     results: list[Outcome] = []
     for number, spec in enumerate(specs, start=1):
-        say(f"search {number} of {len(specs)}: {spec.name}")
+        if log_format == "text":
+            say(f"search {number} of {len(specs)}: {spec.name}")
         ledger = open_or_create(spec, place.storage, place.address)
-        at_once = parallel or spec.search.parallel
-        limits = {"trials": spec.search.trials, "parallel": at_once}
-        results.append(run_shown(ledger, place, limits, spec))
+        limits = {} if parallel is None else {"parallel": parallel}
+        results.append(run_shown(ledger, place, limits, spec, log_format))
         if results[-1].state == "interrupted":
             break
     state = _state(results)

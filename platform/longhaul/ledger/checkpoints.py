@@ -80,6 +80,13 @@ def checkpoint_steps(storage: Storage, folder: str) -> list[int]:
     return [_step(name) for name in finished]
 
 
+def replaced_checkpoints(storage: Storage, folder: str) -> list[str]:
+    """The paths of all checkpoints but the newest good one; of all where none is good."""
+    names = list(reversed(_names(storage, folder)))
+    newest = next((name for name in names if _is_good(storage, folder, name)), None)
+    return [f"{folder}/{name}" for name in names if name != newest]
+
+
 def _prune(storage: Storage, folder: str, new: str) -> None:
     """Keep the new one and the newest good one before it.
 

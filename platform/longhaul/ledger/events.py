@@ -22,9 +22,11 @@ _HEAD = re.compile(rb'"format":(\d+),"sequence":(\d+),"fence":(\d+),')
 class EventKind(StrEnum):
     """What an event tells; its `data` holds the names in brackets.
 
-    Of the search: ``opened`` (owner, trials, resumed, ``spec_file``: SHA-256 of ``spec.yaml``, and
-    ``objective`` where that is not the validation loss), ``interrupted`` (reason), ``closed``
-    (reason, and ``state``: completed or failed).
+    Of the search: ``opened`` (trials, resumed, ``spec_file``: SHA-256 of ``spec.yaml``, and, where
+    there are any, ``objective`` other than the validation loss, ``limits`` other than the
+    specification's, ``requests``: how many of them count already, ``gpus`` of a trial or pack),
+    ``changed`` (changes, request, by), ``interrupted`` (reason), ``closed`` (reason, ``state``:
+    completed or failed, and the ``budget`` that ended it, if any).
 
     Of a trial: ``suggested`` (params, distributions, config, and ``parameters``: how many of them
     are trained), ``started`` (attempt, from_step, node, pid), ``reported`` (step, value, decision:
@@ -33,6 +35,7 @@ class EventKind(StrEnum):
     """
 
     OPENED = "opened"
+    CHANGED = "changed"
     SUGGESTED = "suggested"
     STARTED = "started"
     REPORTED = "reported"

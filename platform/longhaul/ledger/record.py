@@ -38,6 +38,10 @@ ENDED = frozenset(
 """The states of a trial that will not go on."""
 
 
+ENDED_BY = frozenset({EventKind.FINISHED, EventKind.STOPPED, EventKind.DIVERGED, EventKind.FAILED})
+"""The events after which a trial will not go on."""
+
+
 @dataclass(frozen=True, slots=True)
 class TrialRecord:
     """One trial as the events tell it.

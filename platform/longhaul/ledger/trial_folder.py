@@ -97,9 +97,21 @@ class TrialFolder:
         """Steps of the finished checkpoints, ascending; not verified."""
         return checkpoints.checkpoint_steps(self._storage, self._checkpoints)
 
-    def delete_checkpoints(self) -> None:
-        """Remove all checkpoints; for a trial that will never go on."""
-        self._storage.delete(self._checkpoints)
+    def spare_paths(self, *, checkpoint: bool, weights: bool) -> list[str]:
+        """What an ended trial can do without, as paths in the search's storage.
+
+        Args:
+            checkpoint: whether its newest good checkpoint stays.
+            weights: whether its best weights stay.
+        """
+        every = [f"{self._checkpoints}/{one}" for one in self._storage.list(self._checkpoints)]
+        found = (
+            checkpoints.replaced_checkpoints(self._storage, self._checkpoints)
+            if checkpoint
+            else every
+        )
+        own = f"{self.path}/weights"
+        return found + ([own] if not weights and self._storage.exists(own) else [])
 
     def write_weights(self, data: bytes, fence: int | None = None) -> None:
         """Keep the best weights so far, in safetensors format."""

@@ -17,10 +17,14 @@ from longhaul.cluster.token import Token, find_token, unreachable
 from longhaul.environment import capture
 from longhaul.errors import LonghaulError, RequestError
 from longhaul.ledger import Ledger, SearchRecord
-from longhaul.search.fleet import Fleet, plan
+from longhaul.search.fleet import Fleet, local_resources, plan
+from longhaul.search.forecast import local_forecast
+from longhaul.search.metrics import Watch
 from longhaul.search.run import INTERRUPTED, SearchRun
+from longhaul.search.scratch import scratch_prefix
 from longhaul.search.seats import Seats
 from longhaul.search.standstill import Silence, Standstill
+from longhaul.spec.search_settings import CHANGEABLE
 from longhaul.spec.search_spec import SearchSpec
 from longhaul.tracking import Lag, TrackingProcess
 
@@ -49,6 +53,9 @@ class View(Protocol):
     def message(self, text: str) -> None:
         """What is going on."""
 
+    def note(self, text: str) -> None:
+        """What the user may want to read again."""
+
     def warn(self, text: str) -> None:
         """What the user should see and keep."""
 
@@ -69,9 +76,9 @@ def run_search(
         ledger: of a search that is new, unfinished or to be extended.
         place: where to compute and track.
         view: shows progress.
-        overrides: ``trials`` and ``parallel`` where they are to differ from the specification's.
+        overrides: settings of the search that are asked for now, whatever held before.
         wanted: a specification with the same hash as the ledger's, from which everything else that
-            may change is taken: resources, retries, the tolerance of failures.
+            may change is taken: resources, retries, and limits that differ from the ledger's.
 
     Returns:
         The run; its ``stop_reason`` is None when all trials are through, ``interrupted``, or says
@@ -81,25 +88,22 @@ def run_search(
         RequestError: the resources do not exist, or another process owns the search.
         LonghaulError: the search broke off.
     """
-    spec = wanted or SearchSpec.from_text(
+    recorded = SearchSpec.from_text(
         ledger.spec_text(), f"{ledger.name}/spec.yaml", name=ledger.name
     )
+    spec = wanted or recorded
+    changes = changed_limits(recorded, spec) | overrides
     with ledger.acquire() as writer:
-        run = SearchRun(spec, ledger, writer, overrides.get("trials"))
+        run = SearchRun(spec, ledger, writer, changes)
         if run.remaining == 0:
             return run
+        for line in local_forecast(
+            spec, place.storage, place.address, run.limits.search, run.record.steps_trained
+        ).lines():
+            view.note(line)
         run.opened()
         tracking = TrackingProcess(place.storage, ledger.name, place.tracking_uri)
         tracking.start()
-
-        standstill = Standstill()
-        watches: list[Standstill | Silence] = [standstill]
-
-        def tick() -> None:
-            view.show(run.record, run.trials)
-            tracking.keep_alive()
-            for told in filter(None, [watch.told() for watch in watches]):
-                view.warn(told)
 
         try:
             run.settle()
@@ -108,14 +112,9 @@ def run_search(
                     view.message("starting Ray ...")
                     with connected_to_ray(place.address):
                         take_signals()  # Ray has taken them for itself
-                        watches.append(Silence(ledger.name, _control_store()))
                         if place.address is not None:
                             view.message(check_nodes(spec))
-                        parallel = overrides.get("parallel") or spec.search.parallel
-                        fleet = plan(spec, parallel, run.remaining, _threads(spec), _device(spec))
-                        if run.stop_reason is None:
-                            tuner = partial(_tuner, spec, run, writer.fence, fleet, standstill)
-                            _tune(tuner, tick)
+                        _train(run, writer.fence, view, tracking)
             run.close()
         finally:
             view.message("writing the rest to MLflow ...")
@@ -123,6 +122,33 @@ def run_search(
             if not lag.delivered:
                 view.warn(_behind(lag, ledger.name))
         return run
+
+
+def _train(run: SearchRun, fence: int, view: View, tracking: TrackingProcess) -> None:
+    """Hands out trials until there are no more; Ray is running."""
+    spec, limits = run.spec, run.limits
+    fleet = plan(spec, limits.search.parallel, run.remaining, _threads(spec), _device(spec))
+    limits.room, limits.room_is_all = fleet.room, fleet.hosts > 0
+    watch, standstill = Watch(run), Standstill()
+    silence = Silence(run.record.name, _control_store())
+
+    def tick() -> None:
+        view.show(run.record, run.trials)
+        tracking.keep_alive()
+        watch.look()
+        for told in filter(None, (standstill.told(), silence.told())):
+            view.warn(told)
+
+    if run.stop_reason is None:
+        _tune(partial(_tuner, spec, run, fence, fleet, standstill), tick)
+
+
+def changed_limits(recorded: SearchSpec, wanted: SearchSpec) -> dict[str, Any]:
+    """The limits that somebody has changed in the file since the search began."""
+    pairs = {
+        name: (getattr(recorded.search, name), getattr(wanted.search, name)) for name in CHANGEABLE
+    }
+    return {name: new for name, (old, new) in pairs.items() if new != old}
 
 
 def _behind(lag: Lag, name: str) -> str:
@@ -133,14 +159,6 @@ def _behind(lag: Lag, name: str) -> str:
         f"MLflow does not have everything yet{refused}{reason}; the ledger has. "
         f"Deliver the rest with: longhaul sync {name}"
     )
-
-
-def local_resources() -> dict[str, float]:
-    """CPUs that this process may use, and GPUs."""
-    # imported here: 2 s
-    import torch
-
-    return {"CPU": len(os.sched_getaffinity(0)), "GPU": torch.cuda.device_count()}
 
 
 def search_environment(spec: SearchSpec) -> dict[str, Any]:
@@ -261,7 +279,7 @@ def _tune(tuner: Callable[[str], Any], tick: Callable[[], None]) -> None:
 
     def fit() -> None:
         try:
-            with tempfile.TemporaryDirectory(prefix="longhaul-tune-") as scratch:
+            with tempfile.TemporaryDirectory(prefix=scratch_prefix()) as scratch:
                 tuner(scratch).fit()
         except BaseException as error:  # raised again by the main thread
             errors.append(error)

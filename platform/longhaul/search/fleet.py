@@ -1,5 +1,6 @@
 """How many trials run at once, and the processes in which they train."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -20,7 +21,8 @@ class Fleet:
     """What is to be started for a search.
 
     Attributes:
-        parallel: trials that run at once.
+        parallel: trials that run at once, as long as nobody changes that.
+        room: trials that find a place at once.
         hosts: processes in whose packs they train; 0: each trains in its own.
         slots: trials that each host takes.
         cpus, gpus: what a host occupies, or a trial where there is none.
@@ -28,6 +30,7 @@ class Fleet:
     """
 
     parallel: int
+    room: int
     hosts: int
     slots: int
     cpus: float
@@ -85,17 +88,17 @@ def plan(
 
     available = ray.cluster_resources()
     check_resources(spec, available)
-    asked, places = spec.resources, _places(spec, available)
+    asked, places = spec.resources, places_for(spec, available)
     slots = _slots(spec, min(parallel or remaining, remaining))
     if spec.search.order == "number":
         _check_window(spec, parallel, remaining, places * slots)
     wanted = max(1, min(parallel or places * slots, remaining))
     if slots == 1:
-        return Fleet(wanted, 0, 1, asked.cpus, asked.gpus, threads, device)
+        return Fleet(wanted, places, 0, 1, asked.cpus, asked.gpus, threads, device)
     hosts = min(places, -(-wanted // slots))
     room = max(1, int(available.get("memory", 0) // LIGHT_BYTES))
-    parallel = min(wanted, hosts * slots, room)
-    return Fleet(parallel, hosts, slots, asked.cpus, asked.gpus, threads, device)
+    room = min(hosts * slots, room)
+    return Fleet(min(wanted, room), room, hosts, slots, asked.cpus, asked.gpus, threads, device)
 
 
 def check_resources(spec: SearchSpec, available: Mapping[str, float]) -> None:
@@ -129,7 +132,15 @@ def _check_window(spec: SearchSpec, parallel: int | None, remaining: int, room: 
         )
 
 
-def _places(spec: SearchSpec, available: Mapping[str, float]) -> int:
+def local_resources() -> dict[str, float]:
+    """CPUs that this process may use, and GPUs."""
+    # imported here: 2 s
+    import torch
+
+    return {"CPU": len(os.sched_getaffinity(0)), "GPU": torch.cuda.device_count()}
+
+
+def places_for(spec: SearchSpec, available: Mapping[str, float]) -> int:
     """How many hosts, or trials by themselves, find room at once."""
     asked = (("CPU", spec.resources.cpus), ("GPU", spec.resources.gpus))
     return max(1, min(int(available.get(k, 0) / amount) for k, amount in asked if amount > 0))

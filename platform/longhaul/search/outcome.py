@@ -43,7 +43,7 @@ class Outcome:
     Attributes:
         name: the search's.
         state: complete, interrupted or failed.
-        reason: why it did not complete; None where it did.
+        reason: why it did not complete, or which budget ended it; None where all trials ran.
         counts: trials by state.
         best: number of the best trial among those that ran all their steps; None without one.
         value: what the search minimised, of that trial.

@@ -4,12 +4,11 @@ import hashlib
 import math
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from longhaul.errors import RequestError
 from longhaul.ledger import (
-    Event,
     EventKind,
     Fold,
     Ledger,
@@ -19,7 +18,10 @@ from longhaul.ledger import (
     TrialRecord,
     TrialState,
 )
+from longhaul.search.limits import Limits
+from longhaul.search.log import log_event
 from longhaul.search.order import ArrivalOrder
+from longhaul.search.spending import Budget
 from longhaul.search.study import SpaceExhaustedError, Study
 from longhaul.spec.objectives import LOSS
 from longhaul.spec.search_spec import SearchSpec
@@ -39,15 +41,20 @@ class SearchRun:
         spec: what is searched.
         ledger: the search's ledger.
         writer: its writer, held by this process.
-        trials: how many trials the search has in all; None for as many as it was opened for last,
-            so that a search that was extended and interrupted stays extended.
+        changes: settings of `CHANGEABLE` that are to be others from now on. What the search was
+            last opened with, or changed to, holds on, so that a search that was extended and
+            interrupted stays extended.
 
     Raises:
         RequestError: the specification is not the one that the search was begun with.
     """
 
     def __init__(
-        self, spec: SearchSpec, ledger: Ledger, writer: LedgerWriter, trials: int | None = None
+        self,
+        spec: SearchSpec,
+        ledger: Ledger,
+        writer: LedgerWriter,
+        changes: Mapping[str, Any] | None = None,
     ) -> None:
         self.spec = spec
         self.ledger = ledger
@@ -55,13 +62,11 @@ class SearchRun:
         self.max_steps = spec.max_steps
         self._fold = Fold(ledger.name)
         events = ledger.events()
-        last = spec.search.trials
         for event in events:
             self._fold.apply(event)
             if event.kind is EventKind.OPENED:
-                last = event.data.get("trials", last)
                 self._check_spec(event.data.get("spec_file"))
-        self.trials = trials or last
+        self.limits = Limits(spec, ledger.storage, events, changes or {})
         self._study = Study(spec)
         self._study.rebuild(events)
         self._by_tune_id: dict[str, int] = {}
@@ -71,8 +76,9 @@ class SearchRun:
             number for number, one in sorted(self.record.trials.items()) if one.state in OPEN
         )
         self._next = max(self.record.trials, default=-1) + 1
-        self._seconds_before = seconds_spent(events)
-        self._began: float | None = None
+        self._wrote = time.monotonic()
+        self._slowest_write = 0.0
+        self._turned: tuple[bool, bool] | None = None
         self.stop_reason: str | None = None
         self.exhausted = False
         self._order = ArrivalOrder()
@@ -85,19 +91,49 @@ class SearchRun:
         return self._fold.record
 
     @property
+    def trials(self) -> int:
+        """How many trials the search has in all."""
+        return self.limits.search.trials
+
+    @property
     def remaining(self) -> int:
         """How many trials are still to be handed out."""
-        new = 0 if self.out_of_time else max(0, self.trials - self._next)
+        new = 0 if self.used_up else max(0, self.trials - self._next)
         return len(self._unfinished) + new
 
     @property
-    def out_of_time(self) -> bool:
-        """Whether the time in which trials may begin is over."""
-        limit = self.spec.search.seconds
-        if limit is None:
-            return False
-        here = 0.0 if self._began is None else time.monotonic() - self._began
-        return self._seconds_before + here >= limit
+    def budgets(self) -> list[Budget]:
+        """The limits of the search, and how much of each is used by now."""
+        record = self.record
+        return self.limits.budgets(
+            self._next, record.counted[TrialState.FAILED], record.steps_trained
+        )
+
+    @property
+    def used_up(self) -> Budget | None:
+        """The budget for which no further trial begins."""
+        return next((one for one in self.budgets if one.used_up), None)
+
+    @property
+    def live(self) -> int:
+        """How many trials are handed out and not over."""
+        return len(self._by_tune_id)
+
+    @property
+    def silent_s(self) -> float:
+        """Seconds since the last event."""
+        return time.monotonic() - self._wrote
+
+    def take_slowest_write(self) -> float:
+        """Seconds that the slowest event took to be written since this was asked last."""
+        slowest, self._slowest_write = self._slowest_write, 0.0
+        return slowest
+
+    @property
+    def full(self) -> bool:
+        """Whether as many trials run as may at once."""
+        most = self.limits.at_once
+        return most is not None and self.live >= most
 
     @property
     def waiting(self) -> bool:
@@ -115,7 +151,7 @@ class SearchRun:
     def opened(self) -> None:
         """Writes that this run begins, and what the search minimises where that is not the loss."""
         objective = self.spec.search.objective
-        more: dict[str, Any] = {} if objective == LOSS else {"objective": dump(objective)}
+        more = self.limits.recorded | ({} if objective == LOSS else {"objective": dump(objective)})
         resumed = bool(self.record.trials)
         more["spec_file"] = _sha256(self.ledger.spec_text())
         self._append(EventKind.OPENED, None, trials=self.trials, resumed=resumed, **more)
@@ -144,12 +180,23 @@ class SearchRun:
         """Hands out nothing more and has Tune end what runs; the first reason stays."""
         self.stop_reason = self.stop_reason or reason
 
+    def heed_requests(self) -> None:
+        """Carries out what somebody asked to change; looks for it now and then.
+
+        To be called from the thread in which trials are handed out and decided on.
+        """
+        for request in self.limits.heed_requests():
+            changes, number = dict(request.changes), request.number
+            self._append(EventKind.CHANGED, None, changes=changes, request=number, by=request.by)
+
     def next_trial(self, tune_id: str) -> dict[str, Any] | None:
         """What a trainable needs for the next trial; None when there is none, or none now."""
         if not self._more or self.waiting:
-            self._next_turn()  # nobody waits for a trial that does not come
+            if self._turned != (self._more, self.waiting):
+                self._turned = self._more, self.waiting
+                self._next_turn()  # nobody waits for a trial that does not come
             return None
-        self._began = self._began or time.monotonic()
+        self._turned = None
         if self._unfinished:
             number = self._unfinished.popleft()
         else:
@@ -252,8 +299,10 @@ class SearchRun:
         self._study.ended(number, None, complete=False)
         self.ledger.trial(number).merge_history()
         failed = self.record.counts()[TrialState.FAILED]
-        if failed >= self.spec.search.max_failed_trials:
-            self.stop(f"{failed} trials failed, the last one: {reason}")
+        most = self.limits.search.max_failed_trials
+        if failed > most:
+            allowed = f"search.max_failed_trials allows {most}"
+            self.stop(f"{failed} trials failed, {allowed}; the last one: {reason}")
 
     def _suggest(self) -> int:
         number = self._next
@@ -280,35 +329,31 @@ class SearchRun:
             state = SearchState.FAILED
             self._append(EventKind.CLOSED, None, reason=self.stop_reason, state=state)
         else:
-            reason = "complete"
-            if self.exhausted:
-                reason = "the space has no further configuration"
-            elif self._next < self.trials and self.out_of_time:
-                reason = "the time in which trials may begin is over"
-            self._append(EventKind.CLOSED, None, reason=reason, state=SearchState.COMPLETED)
+            reason, budget = self.ending
+            more = {} if budget is None else {"budget": budget.name}
+            state = SearchState.COMPLETED
+            self._append(EventKind.CLOSED, None, reason=reason, state=state, **more)
+
+    @property
+    def ending(self) -> tuple[str, Budget | None]:
+        """Why a search that was neither interrupted nor broken off is over."""
+        if self.exhausted:
+            return "the space has no further configuration", None
+        budget = self.used_up if self._next < self.trials else None
+        return ("complete", None) if budget is None else (budget.reason, budget)
 
     def _append(self, kind: EventKind, number: int | None, **data: Any) -> None:
-        self._fold.apply(self._writer.append(kind, number, **data))
+        began = time.monotonic()
+        event = self._writer.append(kind, number, **data)
+        self._wrote = time.monotonic()
+        self._slowest_write = max(self._slowest_write, self._wrote - began)
+        self._fold.apply(event)
+        self.limits.spending.apply(event, live=True)
+        log_event(event)
 
 
 def _sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def seconds_spent(events: Iterable[Event]) -> float:
-    """Seconds in which trials were handed out and trained, over all runs of a search.
-
-    A run counts from its first trial on, so that a slow start of Ray takes nothing away, to its
-    last event.
-    """
-    spent, began, last = 0.0, None, None
-    for event in events:
-        if event.kind is EventKind.OPENED:
-            spent += (last - began).total_seconds() if began and last else 0.0
-            began = None
-        elif event.trial is not None:
-            began, last = began or event.time, event.time
-    return spent + ((last - began).total_seconds() if began and last else 0.0)
 
 
 def _parameters(config: dict[str, Any]) -> int | None:

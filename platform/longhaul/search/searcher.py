@@ -27,11 +27,20 @@ class LedgerSearcher(Searcher):
         self._run = run
         self._seats = seats
 
+    def set_max_concurrency(self, max_concurrent: int) -> bool:
+        """Limits itself, because how many trials run at once may change."""
+        return True
+
     def suggest(self, trial_id: str) -> Any:
         """The next trial's configuration; None where there is none now, FINISHED for ever."""
+        self._run.heed_requests()
+        if self._run.full:
+            return None
         trial = self._run.next_trial(trial_id)
         if trial is None:
-            return None if self._run.waiting else Searcher.FINISHED
+            # As long as a trial runs, the search may be given more of them.
+            waits = self._run.waiting or (self._run.live and self._run.stop_reason is None)
+            return None if waits else Searcher.FINISHED
         self._standstill.waits(trial_id)
         if self._seats is not None:
             trial["host"] = self._seats.take(trial_id, structure_of(trial["config"]))
@@ -87,7 +96,8 @@ class StopRequested(Stopper):
         return False
 
     def stop_all(self) -> bool:
-        """Whether the whole search is to end."""
+        """Whether the whole search is to end; Tune asks after every event."""
+        self._run.heed_requests()
         return self._run.stop_reason is not None
 
     def __getstate__(self) -> dict[str, Any]:

@@ -1,11 +1,12 @@
 """What a running search shows: a live line on a terminal, plain lines otherwise."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from longhaul.ledger import SearchRecord
 from longhaul.ledger.record import ENDED
+from longhaul.search.log import EVENTS
 from longhaul.summary import objective_of
 
 if TYPE_CHECKING:
@@ -93,6 +94,10 @@ class TerminalView:
         self._status.start()
         self._status.update(text)
 
+    def note(self, text: str) -> None:
+        """Prints a line above."""
+        self._console.print(text, markup=False)
+
     def warn(self, text: str) -> None:
         """Prints a line above."""
         self._console.print(f"warning: {text}", markup=False)
@@ -119,6 +124,10 @@ class PlainView:
         """Prints the line."""
         self._say(text)
 
+    def note(self, text: str) -> None:
+        """Prints the line."""
+        self._say(text)
+
     def warn(self, text: str) -> None:
         """Prints the line."""
         self._say(f"warning: {text}")
@@ -130,6 +139,37 @@ class PlainView:
         if progress.ended != ended or time.monotonic() - when > PLAIN_EVERY_S:
             self._shown = (progress.ended, time.monotonic())
             self._say(progress.text())
+
+    def close(self) -> None:
+        """Nothing is left to clear."""
+
+
+class LogView:
+    """Lines of the log, for programs: what is going on, and now and then how far it is."""
+
+    def __init__(self) -> None:
+        self._meter = ProgressMeter()
+        self._shown = 0.0
+
+    def message(self, text: str) -> None:
+        """Logs the text."""
+        EVENTS.info("%s", text, extra={"fields": {"kind": "message"}})
+
+    def note(self, text: str) -> None:
+        """Logs the text."""
+        self.message(text)
+
+    def warn(self, text: str) -> None:
+        """Logs the text."""
+        EVENTS.warning("%s", text, extra={"fields": {"kind": "message"}})
+
+    def show(self, record: SearchRecord, trials: int) -> None:
+        """Logs the progress, if that was not just done."""
+        if time.monotonic() - self._shown > PLAIN_EVERY_S:
+            self._shown = time.monotonic()
+            progress = self._meter.measure(record, trials)
+            fields = {"kind": "progress", **asdict(progress)}
+            EVENTS.info("%s", progress.text(), extra={"fields": fields})
 
     def close(self) -> None:
         """Nothing is left to clear."""

@@ -138,6 +138,10 @@ class FullSettings(SchedulerSettings):
     name: ClassVar[str] = "full"
 
 
+CHANGEABLE = ("trials", "parallel", "steps", "seconds", "gpu_hours", "max_failed_trials")
+"""Settings of a search that may change while it runs: what is suggested does not depend on them."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class SearchSettings(Settings):
     """The search itself."""
@@ -168,8 +172,21 @@ class SearchSettings(Settings):
         help="seconds after the first trial began in which others may begin; null: no limit. "
         "Those that run are trained to their end, and the time of an interruption does not count",
     )
+    steps: int | None = setting(
+        None,
+        ge=1,
+        help="training steps of all trials after which no other begins; null: no limit",
+    )
+    gpu_hours: float | None = setting(
+        None,
+        gt=0,
+        help="hours of GPUs that trials or packs hold after which no other trial begins; null: no "
+        "limit",
+    )
     max_failed_trials: int = setting(
-        8, ge=0, help="failed trials that end the search; diverged ones do not count"
+        8,
+        ge=0,
+        help="trials that may fail; one more ends the search. Diverged ones do not count",
     )
     retries: int = setting(1, ge=0, help="how often a trial that failed is run again")
     checkpoint_every_s: float = setting(60.0, gt=0, help="seconds between checkpoints of a trial")
