@@ -20,15 +20,16 @@ import pytest
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "infra/local-cluster.sh"
 PATIENCE_S = 600
-STEPS = 1500
+STEPS = 1200
 SETTINGS = {
-    "task.delay": 20,
-    "cell": "{name: lstm, hidden_size: 32, forget_bias: {uniform: [0, 3]}}",
+    "task.delay": 10,
+    "cell": "{name: lstm, hidden_size: 16, forget_bias: {uniform: [0, 3]}}",
     "training.steps": STEPS,
-    "training.evaluate_every": 50,
+    "training.batch_size": 20,
+    "training.evaluate_every": 100,
     "search.trials": 6,
     "search.retries": 3,
-    "search.scheduler": "{name: asha, grace_steps: 500}",
+    "search.scheduler": "{name: asha, grace_steps: 400}",
 }
 CHANGES = [word for path, value in SETTINGS.items() for word in ("--set", f"{path}={value}")]
 SPACE = "copying-quickstart"
@@ -180,7 +181,7 @@ def test_a_search_outlives_its_node_and_its_driver(cluster):
     assert cluster.events("night")[: len(seen)] == seen
     told = cluster.status("night")
     assert (told["state"], told["trials"]) == ("completed", 6)
-    assert not set(told["counts"]) & {"failed", "diverged"} or not told["counts"].get("failed")
+    assert not told["counts"].get("failed")
     reproduced = json.loads(cluster.here("reproduce", "night", "--json").stdout)
     assert reproduced["verdict"] == "identical"
     assert json.loads(cluster.here("replay", "night", "--json").stdout)["verdict"] == "identical"
@@ -204,7 +205,8 @@ def test_nobody_gets_in_without_the_token(cluster, tmp_path):
     wrong = tmp_path / "token"
     wrong.write_text("0" * 64, encoding="utf-8")
     wrong.chmod(0o600)
-    nowhere = {"HOME": str(tmp_path), "RAY_AUTH_TOKEN_PATH": ""}
+    # In another home folder all scans would be compiled once more.
+    nowhere = {"HOME": str(tmp_path), "RAY_AUTH_TOKEN_PATH": "", "LONGHAUL_COMPILED_SCANS": "0"}
     head = f"127.0.0.1:{(cluster.folder / 'ports/ray').read_text()}"
     search = ("search", SPACE, "--address", head, "--storage", str(tmp_path / "runs"))
     for words in (("submit", SPACE), ("status", "night"), search):

@@ -94,9 +94,9 @@ template <class R> struct Gradients {
 
 // What one chunk adds to the gradients that are summed over rows.
 template <class R> struct Share {
-  Share(const Elman<R>& slot, int64_t depth)
+  explicit Share(const Elman<R>& slot)
       : weights(slot.size + slot.inputs + (slot.bias || slot.K),
-                slot.stride() + padded<R>(slot.classes), depth),
+                slot.stride() + padded<R>(slot.classes)),
         parameter(slot.size) {}
   WeightSums<R> weights;
   Buffer<R> parameter;
@@ -236,11 +236,9 @@ template <class R> class Backward {
 template <class R>
 void add_shares(const Elman<R>& slot, const Gradients<R>& all, int64_t count,
                 const std::unique_ptr<Share<R>>* shares) {
-  const auto sum = [=](int64_t row, int64_t column) {
-    R total = shares[0]->weights.at(row, column);
-    for (int64_t c = 1; c < count; ++c) total += shares[c]->weights.at(row, column);
-    return total;
-  };
+  WeightSums<R>& total = shares[0]->weights;
+  for (int64_t c = 1; c < count; ++c) total.add(shares[c]->weights);
+  const auto sum = [&](int64_t row, int64_t column) { return total.at(row, column); };
   const int64_t size = slot.size, inputs = slot.inputs;
   for (int64_t i = 0; i < size; ++i) {
     if (all.by_W)
@@ -282,12 +280,11 @@ template <class R> class Pack {
 
   void backward(const Gradients<R>& all) const {
     const int64_t count = chunks_.count;
-    const int64_t depth = block_of(all_.steps + 1, chunks_) * ((all_.batch + count - 1) / count);
     std::vector<std::unique_ptr<Panels<R>>> straight(slots_);
     std::vector<std::unique_ptr<Share<R>>> shares(slots_ * count);
     each(slots_, threads_, [&](int64_t p) {
       straight[p] = slot(p).backward_matrix();
-      for (int64_t c = 0; c < count; ++c) shares[p * count + c].reset(new Share<R>(slot(p), depth));
+      for (int64_t c = 0; c < count; ++c) shares[p * count + c].reset(new Share<R>(slot(p)));
     });
     each_part(slots_, chunks_, threads_, [&](int64_t p, int64_t from, int64_t to) {
       const Elman<R> one = slot(p);

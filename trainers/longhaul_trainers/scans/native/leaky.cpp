@@ -38,8 +38,7 @@ template <class R> struct InnerProduct {
 // What one chunk adds to the gradients that are summed over rows; those by W and, `width` units
 // further, by A are one product.
 template <class R> struct Share {
-  Share(int64_t size, int64_t units, int64_t depth)
-      : weights(size, units, depth), gain(size), keep(size) {}
+  Share(int64_t size, int64_t units) : weights(size, units), gain(size), keep(size) {}
   WeightSums<R> weights;
   InnerProduct<R> gain, keep;
 };
@@ -116,13 +115,11 @@ template <class R> struct Leaky {
 
   // Adds up the chunks' shares.
   void finish(const Gradients<R>& all, int64_t count, std::unique_ptr<Share<R>>* shares) const {
+    for (int64_t c = 1; c < count; ++c) shares[0]->weights.add(shares[c]->weights);
     const auto add_up = [&](int64_t begin, R* sums) {
       for (int64_t i = 0; sums && i < size; ++i)
-        for (int64_t j = 0; j < size; ++j) {
-          R sum = shares[0]->weights.at(begin + i, j);
-          for (int64_t c = 1; c < count; ++c) sum += shares[c]->weights.at(begin + i, j);
-          sums[i * size + j] = sum;
-        }
+        for (int64_t j = 0; j < size; ++j)
+          sums[i * size + j] = shares[0]->weights.at(begin + i, j);
     };
     add_up(0, all.by_W);
     add_up(padded<R>(size), all.by_linear);
@@ -194,11 +191,10 @@ template <class R> class Pack {
 
   void backward(const Gradients<R>& all) const {
     const int64_t size = all_.size, count = chunks_.count;
-    const int64_t depth = block_of(all_.steps, chunks_) * ((all_.batch + count - 1) / count);
     const int64_t units = all_.linear ? 2 * padded<R>(size) : size;
     std::vector<std::unique_ptr<Share<R>>> shares(slots_ * count);
     each(slots_ * count, threads_,
-         [&](int64_t i) { shares[i].reset(new Share<R>(size, units, depth)); });
+         [&](int64_t i) { shares[i].reset(new Share<R>(size, units)); });
     each_part(slots_, chunks_, threads_, [&](int64_t p, int64_t from, int64_t to) {
       slot(p).backward(of(p, all), chunks_, from, to, &shares[p * count]);
     });
