@@ -61,6 +61,7 @@ def _training(spec: SearchSpec) -> list[dict[str, Any]]:
 def _versions_on(nodes: list[dict[str, Any]]) -> dict[str, dict[str, str] | None]:
     """By name of a node that answers: its versions, None where there is no Longhaul."""
     import ray
+    from ray.exceptions import RayError, RayTaskError
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     told: dict[Any, str] = {}
@@ -75,11 +76,11 @@ def _versions_on(nodes: list[dict[str, Any]]) -> dict[str, dict[str, str] | None
     for answer in ready:
         try:
             found[told[answer]] = ray.get(answer)
-        except ray.exceptions.RayTaskError as error:
+        except RayTaskError as error:
             if "No module named 'longhaul" not in str(error):
                 raise
             found[told[answer]] = None
-        except ray.exceptions.RayError:
+        except RayError:
             continue  # the node is going, or gone
     return found
 

@@ -55,7 +55,8 @@ class EvaluationSet:
     ) -> None:
         steps, _, width = next(task.evaluation_chunks(split, 1, 1)).inputs.shape
         widest = max(hidden_size, width, task.output_size)
-        self._task, self._split, self._size = task, split, size
+        self._task, self._size = task, size
+        self._split: Split = split
         self._sequences = max(1, CHUNK_FLOATS // (steps * widest))
         self._device = device
         self._kept: list[Batch] | None = None
