@@ -26,7 +26,8 @@ def copy(tmp_path: Path) -> Path:
             (tmp_path / name).mkdir()
         else:
             shutil.copy(source, tmp_path / name)
-    (tmp_path / "docs/deployment.md").touch()
+    for page in ("deployment", "cluster"):
+        (tmp_path / f"docs/{page}.md").touch()
     return tmp_path
 
 
