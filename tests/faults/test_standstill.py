@@ -60,6 +60,9 @@ def test_the_searcher_and_its_callback_tell_of_every_turn(watch):
     handed = iter([{"number": 0, "config": {}, "heard": 0}, None])
     run = SimpleNamespace(
         heed_requests=lambda: None,
+        full=False,
+        live=0,
+        stop_reason=None,
         next_trial=lambda _: next(handed),
         waiting=False,
         ended=lambda *_, error: None,
