@@ -22,16 +22,16 @@ search: .venv/installed ## set up, then search SPACE (copying-quickstart; ARGS="
 	@command -v longhaul >/dev/null || \
 	  echo "(longhaul is $(BIN)/longhaul here; to put it on the path: . $(BIN)/activate)" >&2
 
-# Two halves, one a core: those of the trainers compute, the others mostly wait for processes.
+# Two halves, one a core: those of whole searches mostly wait for processes, the others compute.
 test: .venv/installed-dev ## set up, then the tests that every change must pass (ARGS="-k ledger")
 ifneq ($(ARGS),)
 	@$(BIN)/pytest $(ARGS)
 else
-	@echo "the trainers' tests run beside these; their result follows"; log=$$(mktemp); \
-	$(BIN)/pytest tests/trainers >"$$log" 2>&1 & trainers=$$!; \
-	trap 'kill $$trainers 2>/dev/null; rm -f "$$log"' EXIT; trap 'exit 130' INT TERM; \
-	$(BIN)/pytest --ignore=tests/trainers; others=$$?; \
-	wait $$trainers; computing=$$?; cat "$$log"; [ $$others = 0 ] && [ $$computing = 0 ]
+	@echo "the tests of whole searches run beside these; their result follows"; log=$$(mktemp); \
+	$(BIN)/pytest tests/search >"$$log" 2>&1 & searches=$$!; \
+	trap 'kill $$searches 2>/dev/null; rm -f "$$log"' EXIT; trap 'exit 130' INT TERM; \
+	$(BIN)/pytest --ignore=tests/search; others=$$?; \
+	wait $$searches; searched=$$?; cat "$$log"; [ $$others = 0 ] && [ $$searched = 0 ]
 endif
 
 test-slow: .venv/installed-dev ## the tests that take minutes
