@@ -89,8 +89,8 @@ def test_a_set_up_that_broke_is_tried_again(checkout):
     assert pip_calls(checkout) == ["."]
 
 
-@pytest.mark.parametrize(("trainers", "others"), [(0, 0), (1, 0), (0, 1)])
-def test_both_halves_of_the_tests_run_and_count(checkout, trainers, others):
+@pytest.mark.parametrize(("searches", "others"), [(0, 0), (1, 0), (0, 1)])
+def test_both_halves_of_the_tests_run_and_count(checkout, searches, others):
     binaries = checkout / ".venv" / "bin"
     binaries.mkdir(parents=True)
     for name in ("created", "installed", "installed-dev"):
@@ -98,10 +98,10 @@ def test_both_halves_of_the_tests_run_and_count(checkout, trainers, others):
     pytest_stub = binaries / "pytest"
     pytest_stub.write_text(
         '#!/bin/sh\necho "ran $*"\n'
-        f'case "$*" in tests/trainers) exit {trainers};; *) exit {others};; esac\n',
+        f'case "$*" in tests/search) exit {searches};; *) exit {others};; esac\n',
         encoding="utf-8",
     )
     pytest_stub.chmod(0o755)
     done = make(checkout, "test")
-    assert (done.returncode == 0) == (trainers + others == 0)
-    assert {"ran tests/trainers", "ran --ignore=tests/trainers"} <= set(done.stdout.splitlines())
+    assert (done.returncode == 0) == (searches + others == 0)
+    assert {"ran tests/search", "ran --ignore=tests/search"} <= set(done.stdout.splitlines())
