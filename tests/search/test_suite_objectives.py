@@ -38,7 +38,7 @@ def run(root, spec):
     """A whole search, one trial after the other in this process."""
     ledger = Ledger.create(root, spec.name, spec.to_yaml(), {"threads": 1, "device": "cpu"})
     with ledger.acquire() as writer:
-        search = SearchRun(spec, ledger, writer, spec.search.trials)
+        search = SearchRun(spec, ledger, writer)
         search.opened()
         while (handed := search.next_trial("one")) is not None:
             config = handed["config"]
