@@ -4,7 +4,7 @@
         [--length 200,784] [--cells exprnn,nnrnn,ornn,spectral_margin] [--seconds 12]
 
 Writes single_trial.md and single_trial.json to benchmarks/results/, where a subset leaves the
-other rows as they are. All contestants of one row take turns, one iteration each, so that a busy
+other rows as they are. All contestants of one row take turns, a few iterations each, so that a busy
 machine is busy for all of them; a time is the median of its iterations. Every one uses as many
 threads as torch does by itself.
 """
@@ -65,21 +65,22 @@ def baseline(name: str, hidden: int, batch: int, length: int) -> Run:
 
 
 def scan(hidden: int, batch: int, length: int) -> Run:
-    """The scan alone, forward and backward, with the gradients of W and of the input products."""
+    """The scan alone, input product inside, forward and backward, with the gradients of W and V."""
     import torch
 
     from longhaul_trainers.catalogue import NONLINEARITIES
-    from longhaul_trainers.scans.elman import elman_scan
+    from longhaul_trainers.scans.driven_elman import driven_elman_scan
 
     kind = NONLINEARITIES.get("tanh")
     phi = kind(hidden, [kind.settings_type()], [torch.Generator()])
     recurrent = torch.linalg.qr(torch.randn(hidden, hidden)).Q[None].requires_grad_()
-    z = torch.randn(1, length, batch, hidden).transpose(0, 1).requires_grad_()
+    weight = (torch.randn(1, hidden, INPUTS) / INPUTS).requires_grad_()
+    x = torch.randn(length, 1, batch, INPUTS)
     start, given = torch.zeros(1, batch, hidden), torch.ones(length, 1, batch, hidden)
 
     def run() -> None:
-        states = elman_scan(recurrent, z, start, phi)
-        torch.autograd.grad(states, (recurrent, z), given)
+        states = driven_elman_scan(recurrent, x, weight, None, start, phi)
+        torch.autograd.grad(states, (recurrent, weight), given)
 
     return run
 
@@ -121,10 +122,11 @@ def page(rows: Mapping[str, Mapping[str, float]], threads: int) -> str:
         "of the batch, the others on a given batch) on copying with 10 inputs and 9 classes, "
         "cross entropy at every step, tanh, RMSprop. The plain loop is "
         "`benchmarks/plain_loop.py`: `torch.matrix_exp`, a loop over steps, autograd. "
-        f"{threads} threads for everybody, all in turns, medians. A factor tells how many of the "
+        f"{threads} threads for everybody, all in turns of 40 ms or one iteration, after one that "
+        "is not timed; medians. A factor tells how many of the "
         "other's time fit; above 1, ours is faster. The roofline is what `torch.mm` takes for the "
-        "same matrix products, operands in cache, over the time of the scan alone, forward and "
-        "backward with both gradients.",
+        "products with W and for its gradient, operands in cache, over the time of the scan alone, "
+        "which makes V x, tanh and their gradients besides.",
         machine_table(["torch"]),
     ]
     for hidden in sorted({_key(name)[0] for name in rows}):
