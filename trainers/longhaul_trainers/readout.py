@@ -7,7 +7,6 @@ tensors as large as the states; on a CPU both are compiled, with torch's functio
 A slot's bits depend neither on its neighbours nor on the number of threads.
 """
 
-import ctypes
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +15,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import cross_entropy
 
-from longhaul_trainers.scans.native.library import TYPES, call, library, serves
+from longhaul_trainers.scans.native.library import TYPES, call, run, serves
 
 
 @dataclass(frozen=True)
@@ -130,13 +129,8 @@ class _MeanCrossEntropy(torch.autograd.Function):
         logits, targets = logits.contiguous(), targets.contiguous()
         loss, gradient = logits.new_empty(()), torch.empty_like(logits)
         numbers = (*logits.shape, torch.get_num_threads())
-        compiled = getattr(library(), f"cross_entropy_{TYPES[logits.dtype]}")
-        sound = compiled(
-            *map(ctypes.c_int64, numbers),
-            *(ctypes.c_void_p(one.data_ptr()) for one in (logits, targets)),
-            ctypes.c_int64(ignored),
-            *(ctypes.c_void_p(one.data_ptr()) for one in (loss, gradient)),
-        )
+        name = f"cross_entropy_{TYPES[logits.dtype]}"
+        sound = run(name, *numbers, logits, targets, ignored, loss, gradient)
         if not sound:
             raise IndexError(f"a target is none of the {logits.shape[1]} classes")
         ctx.save_for_backward(gradient)
