@@ -165,3 +165,9 @@ def name_argument(command: Command) -> Command:
 def space_argument(command: Command) -> Command:
     """``SPACE``, a file or the name of a shipped space: parameter ``space``."""
     return _space(command)
+
+
+def limit_changes(trials: int | None, parallel: int | None) -> tuple[str, ...]:
+    """``--trials`` and ``--parallel``, where they are given, as ``--set`` would write them."""
+    limits = {"search.trials": trials, "search.parallel": parallel}
+    return tuple(f"{path}={value}" for path, value in limits.items() if value is not None)

@@ -5,6 +5,7 @@ import click
 from longhaul.cli.options import (
     address_option,
     json_option,
+    limit_changes,
     log_format_option,
     set_option,
     space_argument,
@@ -61,9 +62,7 @@ def search_command(
         suite = Suite.load(space, [*changes, *more], name)
         run_suite(suite, place, parallel, as_json, log_format)
         return
-    limits = {"search.trials": trials, "search.parallel": parallel}
-    given = tuple(f"{path}={value}" for path, value in limits.items() if value is not None)
-    spec = SearchSpec.load(space, (*changes, *given), name)
+    spec = SearchSpec.load(space, (*changes, *limit_changes(trials, parallel)), name)
     if address is None:  # a cluster's nodes have data of their own
         prepare_data(spec)
     ledger = open_or_create(spec, storage, address)

@@ -6,6 +6,7 @@ from longhaul.cli.options import (
     cluster_option,
     given,
     json_option,
+    limit_changes,
     set_option,
     space_argument,
     storage_option,
@@ -62,8 +63,6 @@ def submit_command(
             f"{space} is a suite, and only its searches can be submitted, one by one; run a whole "
             "suite on a node of the cluster: longhaul search SUITE --address auto"
         )
-    limits = {"search.trials": trials, "search.parallel": parallel}
-    more = tuple(f"{path}={value}" for path, value in limits.items() if value is not None)
-    spec = SearchSpec.load(space, (*changes, *more), name)
+    spec = SearchSpec.load(space, (*changes, *limit_changes(trials, parallel)), name)
     wanted = wishes(given("storage"), given("tracking_uri"), wheel, packages)
     submit_there(address, spec, wanted, wait=not no_wait, as_json=as_json)
