@@ -10,9 +10,7 @@ turns; one thread.
 import argparse
 import json
 import os
-import statistics
 import sys
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ from typing import Any
 from driver_costs import driver_costs
 from machine import machine_table
 from packs import CLASSES, INPUTS, Shape
+from turns import medians_ms
 
 RESULTS = Path(__file__).parent / "results"
 BASE = {"length": 200, "batch": 20, "hidden": 64, "slots": 1}
@@ -47,7 +46,7 @@ def step_curves(seconds: float) -> Curves:
             slots = sized.pop("slots")
             shape = Shape(**sized)
             runs = {"longhaul": shape.pack(slots).train_step, "plain loop": _plain(shape)}
-            for who, value in _medians_ms(runs, seconds).items():
+            for who, value in medians_ms(runs, seconds).items():
                 # P trials are P steps of the plain loop, one after the other
                 found[who][str(size)] = value * (slots if who == "plain loop" else 1)
             told = ", ".join(f"{who} {one[str(size)]:.2f} ms" for who, one in found.items())
@@ -63,19 +62,6 @@ def _plain(shape: Shape) -> Callable[[], object]:
     optimizer = torch.optim.RMSprop(model.parameters(), lr=1e-4, alpha=0.9)
     batch = shape.pack(1).task.training_batch(1, 0, shape.batch)
     return lambda: train_step(model, optimizer, batch.inputs, batch.targets)
-
-
-def _medians_ms(runs: Mapping[str, Callable[[], object]], seconds: float) -> dict[str, float]:
-    times: dict[str, list[float]] = {name: [] for name in runs}
-    for run in runs.values():
-        run()
-    began = time.perf_counter()
-    while time.perf_counter() - began < seconds or len(times["longhaul"]) < 3:
-        for name, run in runs.items():
-            before = time.perf_counter()
-            run()
-            times[name].append(1000 * (time.perf_counter() - before))
-    return {name: statistics.median(taken) for name, taken in times.items()}
 
 
 def driver_curves(finished: list[int], trials: int) -> Curves:
