@@ -50,8 +50,8 @@ faults: .venv/installed-dev ## break everything there is a test for; rewrites be
 	@$(BIN)/python benchmarks/faults.py $(ARGS)
 
 check: .venv/installed-dev ## ruff, mypy and pyright
-	@$(BIN)/ruff check
-	@$(BIN)/ruff format --check
+	@$(BIN)/ruff check --no-cache  # its cache does not see that a new folder shares a module's name
+	@$(BIN)/ruff format --no-cache --check
 	@$(BIN)/mypy
 	@$(BIN)/pyright
 

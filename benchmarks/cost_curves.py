@@ -56,6 +56,7 @@ def step_curves(seconds: float) -> Curves:
 
 def _plain(shape: Shape) -> Callable[[], object]:
     import torch
+
     from plain_loop import PlainLoop, train_step
 
     model = PlainLoop(INPUTS, shape.hidden, CLASSES)

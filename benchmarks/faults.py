@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from fault_rows import ROWS
 from machine import machine_table
 

@@ -19,7 +19,6 @@ from time import perf_counter
 
 import numpy as np
 import torch
-from machine import machine_table
 
 from longhaul_trainers.catalogue import TASKS
 from longhaul_trainers.data.store import status
@@ -27,6 +26,7 @@ from longhaul_trainers.errors import DataError
 from longhaul_trainers.tasks.pixels import Pixels
 from longhaul_trainers.training.pack import Pack
 from longhaul_trainers.training.settings import TrialConfig
+from machine import machine_table
 
 STEPS = 7
 HIDDEN_SIZE = 128

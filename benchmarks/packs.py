@@ -228,6 +228,7 @@ def alone_steps(shape: Shape, seconds: float) -> float:
 def plain_steps(shape: Shape, seconds: float) -> float:
     """Training steps a second of the plain loop in this process, on one thread."""
     import torch
+
     from plain_loop import PlainLoop, train_step
 
     torch.set_num_threads(1)

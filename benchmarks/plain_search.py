@@ -21,12 +21,12 @@ def train(config: dict[str, Any]) -> None:
     """The function trainable: one trial of the copying task, reported at every rung."""
     sys.path.insert(0, config["folder"])
     import torch
-    from plain_loop import PlainLoop, train_step
     from ray import tune
     from torch.nn.functional import cross_entropy
 
     from longhaul_trainers.catalogue import TASKS
     from longhaul_trainers.settings import parse_component
+    from plain_loop import PlainLoop, train_step
 
     torch.set_num_threads(1)
     torch.manual_seed(config["seed"])

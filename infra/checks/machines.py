@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 
 import yaml
+
 from check import Rule
 from tools import problems, run
 
