@@ -3,6 +3,7 @@
 import os
 import subprocess
 from collections import Counter
+from contextlib import contextmanager
 
 import pytest
 
@@ -11,23 +12,42 @@ pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(1200)]
 TRIALS = 6
 
 
-@pytest.fixture
-def disk(new_project):
-    """A project whose storage is a file system of its own, of few megabytes."""
-    project = new_project()
-    project.storage.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(project.storage)]
+@contextmanager
+def small_disk(folder):
+    """A file system of its own, of few megabytes."""
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)]
     mounted = subprocess.run(command, capture_output=True, text=True, check=False)
     if mounted.returncode:
         pytest.skip(f"this user cannot mount: {mounted.stderr.strip()}")
-    yield project
-    project.close()
-    subprocess.run(["umount", "--lazy", str(project.storage)], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
-def fill(project, spare):
+@pytest.fixture
+def disk(new_project):
+    """A project with little space for its storage."""
+    project = new_project()
+    with small_disk(project.storage):
+        yield project
+        project.close()
+
+
+@pytest.fixture
+def tracked_on_disk(new_project):
+    """A project with little space for what MLflow keeps."""
+    project = new_project()
+    with small_disk(project.folder / "small"):
+        project.tracking_uri = project.new_tracking_uri("small/mlflow")
+        yield project
+        project.close()
+
+
+def fill(folder, spare):
     """Takes all space but so many bytes."""
-    ballast = project.storage / "ballast"
+    ballast = folder / "ballast"
     with ballast.open("wb", buffering=0) as file:
         try:
             while True:
@@ -49,7 +69,7 @@ def test_a_full_disk_ends_the_search_and_loses_nothing(
     driver = disk.start("search", disk.space("full", cell=cell, search={"trials": TRIALS}))
     disk.await_witness(driver, lambda one: "row" in one)
     with disk.held():
-        ballast = fill(disk, spare)
+        ballast = fill(disk.storage, spare)
     assert driver.wait() == 1, driver.stderr
     # By whichever process met it first: the driver, or one that trains.
     said = [line for line in (driver.stderr + driver.stdout).splitlines() if "no space" in line]
@@ -69,6 +89,32 @@ def test_a_full_disk_ends_the_search_and_loses_nothing(
         assert trial.state in ("completed", "stopped")
         steps = [step for step, _ in trial.reports]
         assert recorded_history(ledger, number) == expected_history(trial.config, steps)
+
+
+@pytest.mark.fault("disk", "the disk of MLflow's database and artifacts fills up")
+def test_a_full_disk_of_mlflow_holds_nothing_up_and_gets_everything_later(
+    tracked_on_disk, expected_history, recorded_history, content_of, equals_ledger
+):
+    project = tracked_on_disk
+    uri = project.tracking_uri
+    cell = {"name": "slow_lstm", "hidden_size": 8, "wait_s": 0.02}
+    cell["forget_bias"] = {"uniform": [0, 3]}
+    space = project.space("tracked", cell=cell, search={"trials": TRIALS})
+    driver = project.start("search", space, "--json", "--tracking-uri", uri)
+    project.await_witness(driver, lambda one: "row" in one)
+    ballast = fill(project.folder / "small", 0)
+    assert driver.wait() == 0, driver.stderr
+    assert driver.json()["state"] == "complete"
+    assert driver.stderr.count("longhaul sync tracked") == 1
+    project.check_nothing_is_lost("tracked")
+    ledger = project.ledger("tracked")
+    for number, trial in ledger.record().trials.items():
+        steps = [step for step, _ in trial.reports]
+        assert recorded_history(ledger, number) == expected_history(trial.config, steps)
+    ballast.unlink()
+    delivered = project.run("sync", "tracked", "--tracking-uri", uri)
+    assert delivered.popen.returncode == 0, delivered.stderr
+    equals_ledger(content_of(uri), ledger)
 
 
 def record(project):
