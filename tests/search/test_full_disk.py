@@ -2,8 +2,10 @@
 
 import os
 import subprocess
+import tempfile
 from collections import Counter
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -12,11 +14,15 @@ pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(1200)]
 TRIALS = 6
 
 
+CELL = {"name": "slow_lstm", "hidden_size": 8, "wait_s": 0.02}
+CELL["forget_bias"] = {"uniform": [0, 3]}
+
+
 @contextmanager
-def small_disk(folder):
-    """A file system of its own, of few megabytes."""
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)]
+def small_disk(folder, megabytes=4):
+    """A file system of its own."""
+    folder.mkdir(exist_ok=True)
+    command = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(folder)]
     mounted = subprocess.run(command, capture_output=True, text=True, check=False)
     if mounted.returncode:
         pytest.skip(f"this user cannot mount: {mounted.stderr.strip()}")
@@ -64,9 +70,7 @@ def fill(folder, spare):
 def test_a_full_disk_ends_the_search_and_loses_nothing(
     disk, spare, expected_history, recorded_history
 ):
-    cell = {"name": "slow_lstm", "hidden_size": 8, "wait_s": 0.02}
-    cell["forget_bias"] = {"uniform": [0, 3]}
-    driver = disk.start("search", disk.space("full", cell=cell, search={"trials": TRIALS}))
+    driver = disk.start("search", disk.space("full", cell=CELL, search={"trials": TRIALS}))
     disk.await_witness(driver, lambda one: "row" in one)
     with disk.held():
         ballast = fill(disk.storage, spare)
@@ -97,9 +101,7 @@ def test_a_full_disk_of_mlflow_holds_nothing_up_and_gets_everything_later(
 ):
     project = tracked_on_disk
     uri = project.tracking_uri
-    cell = {"name": "slow_lstm", "hidden_size": 8, "wait_s": 0.02}
-    cell["forget_bias"] = {"uniform": [0, 3]}
-    space = project.space("tracked", cell=cell, search={"trials": TRIALS})
+    space = project.space("tracked", cell=CELL, search={"trials": TRIALS})
     driver = project.start("search", space, "--json", "--tracking-uri", uri)
     project.await_witness(driver, lambda one: "row" in one)
     ballast = fill(project.folder / "small", 0)
@@ -115,6 +117,45 @@ def test_a_full_disk_of_mlflow_holds_nothing_up_and_gets_everything_later(
     delivered = project.run("sync", "tracked", "--tracking-uri", uri)
     assert delivered.popen.returncode == 0, delivered.stderr
     equals_ledger(content_of(uri), ledger)
+
+
+@pytest.fixture
+def temporary(new_project):
+    """A project, and a disk of its own for temporary files, Ray's among them."""
+    project = new_project()
+    # Short, because Ray's sockets lie there.
+    folder = Path(tempfile.mkdtemp(prefix="lh"))
+    with small_disk(folder, megabytes=64):
+        yield project, folder
+        project.close()
+    folder.rmdir()
+
+
+@pytest.mark.fault("disk", "the disk of temporary files fills up, Ray's and Tune's among them")
+def test_a_full_disk_of_temporary_files_loses_nothing(
+    temporary, expected_history, recorded_history
+):
+    project, folder = temporary
+    space = project.space("temporary", cell=CELL, search={"trials": TRIALS})
+    driver = project.start("search", space, "--json", TMPDIR=str(folder))
+    project.await_witness(driver, lambda one: "row" in one)
+    ballast = fill(folder, 0)
+    status = driver.wait()
+    assert "Traceback" not in driver.stderr
+    project.check_nothing_is_lost("temporary")
+    ballast.unlink()
+    if status:
+        assert status == 1
+        assert "longhaul resume" in driver.stderr + driver.stdout
+        driver = project.run("resume", "temporary", "--json", TMPDIR=str(folder))
+        assert driver.popen.returncode == 0, driver.stderr
+    project.check_nothing_is_lost("temporary")
+    ledger = project.ledger("temporary")
+    assert ledger.record().state == "completed"
+    assert sorted(ledger.record().trials) == list(range(TRIALS))
+    for number, trial in ledger.record().trials.items():
+        steps = [step for step, _ in trial.reports]
+        assert recorded_history(ledger, number) == expected_history(trial.config, steps)
 
 
 def record(project):
