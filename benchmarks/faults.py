@@ -13,7 +13,7 @@ import os
 import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -63,10 +63,15 @@ class Outcome:
 
 
 class Recorder:
-    """A plug-in of pytest that notes what the tests with the marker say and do."""
+    """A plug-in of pytest that notes what the tests with the marker say and do.
 
-    def __init__(self) -> None:
+    Args:
+        keep: called with all outcomes so far when a test has ended.
+    """
+
+    def __init__(self, keep: Callable[[dict[str, Outcome]], None] = lambda outcomes: None) -> None:
         self.outcomes: dict[str, Outcome] = {}
+        self._keep = keep
         self._version = tested_version()
 
     def pytest_collection_modifyitems(self, items: list[Any]) -> None:
@@ -93,6 +98,8 @@ class Recorder:
             outcome.result, outcome.reason = "skipped", str(report.longrepr[-1])
         elif report.outcome == "failed" or (report.when == "call" and outcome.result != "failed"):
             outcome.result = report.outcome
+        if report.when == "teardown":
+            self._keep(self.outcomes)
 
 
 def tested_version() -> str:
@@ -208,24 +215,29 @@ def merged(before: dict[str, Outcome], now: dict[str, Outcome], whole: bool) -> 
     return kept | ran
 
 
+def keep(now: dict[str, Outcome], whole: bool = False) -> dict[str, Outcome]:
+    """Adds outcomes to those that are kept, and gives all of them."""
+    file = RESULTS / "faults.json"
+    before = json.loads(file.read_text("utf-8")) if file.exists() else {}
+    outcomes = merged({name: Outcome(**one) for name, one in before.items()}, now, whole)
+    saved = {name: asdict(one) for name, one in sorted(outcomes.items())}
+    file.write_text(json.dumps(saved, indent=1) + "\n", "utf-8")
+    return outcomes
+
+
 def main() -> int:
     """Runs the tests and writes the page."""
     parser = argparse.ArgumentParser(description="Breaks everything there is a test for.")
     parser.add_argument("tests", nargs="*", help="files or single tests; all where none is named")
     parser.add_argument("-k", default="", metavar="EXPRESSION", help="as pytest's")
     options = parser.parse_args()
-    load, root, recorder = os.getloadavg()[0], FOLDER.parent, Recorder()
+    load, root, recorder = os.getloadavg()[0], FOLDER.parent, Recorder(keep)
     words = ["-o", "addopts=", "--import-mode=importlib", "--strict-markers", "-rs", "-v"]
     words += ["--rootdir", str(root), "-m", "fault", "-k", options.k]
     status = pytest.main([*words, *(options.tests or [str(root / "tests")])], plugins=[recorder])
-    before, plain = (
-        json.loads(path.read_text("utf-8")) if path.exists() else {}
-        for path in (RESULTS / "faults.json", RESULTS / "plain_faults.json")
-    )
-    known = {name: Outcome(**one) for name, one in before.items()}
-    outcomes = merged(known, recorder.outcomes, whole=not options.tests)
-    saved = {name: asdict(one) for name, one in sorted(outcomes.items())}
-    (RESULTS / "faults.json").write_text(json.dumps(saved, indent=1) + "\n", "utf-8")
+    outcomes = keep(recorder.outcomes, whole=not options.tests)
+    file = RESULTS / "plain_faults.json"
+    plain = json.loads(file.read_text("utf-8")) if file.exists() else {}
     text = page(outcomes.values(), plain, load)
     (RESULTS / "faults.md").write_text(text, encoding="utf-8")
     print(text, end="")

@@ -69,7 +69,8 @@ def test_the_page_tells_what_was_lost_and_what_failed(benchmarks):
 
 def test_a_test_that_fails_in_any_phase_has_failed(benchmarks, tmp_path):
     faults, _ = benchmarks
-    recorder = faults.Recorder()
+    kept = []
+    recorder = faults.Recorder(lambda outcomes: kept.append([*outcomes]))
     (tmp_path / "test_it.py").write_text(
         """
 import pytest
@@ -101,6 +102,7 @@ def test_is_skipped():
     words = ["-o", "addopts=", "-o", "markers=fault(row, what): x", "-p", "no:cacheprovider"]
     own = ["--rootdir", str(tmp_path), "-c", "/dev/null", "-q", "--no-header", str(tmp_path)]
     pytest.main([*words, *own], plugins=[recorder])
+    assert len(kept) == 4
     found = {one.what: one for one in recorder.outcomes.values()}
     results = {what: one.result for what, one in found.items()}
     assert results == {"a": "passed", "b": "failed", "c": "failed", "d": "skipped"}

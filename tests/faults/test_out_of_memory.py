@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(1800)]
 
 CELL = {"name": "slow_lstm", "hidden_size": 8, "wait_s": 0.05}
 CELL["forget_bias"] = {"uniform": [0, 3]}

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 PROGRAM = Path(__file__).parents[1] / "faults" / "raylets.py"
-PATIENCE_S = 240.0
+PATIENCE_S = 600.0
 HEAD, NODE = "198.18.77.1", "198.18.77.2"
 PORT = 6399
 
