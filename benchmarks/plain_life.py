@@ -74,9 +74,14 @@ class Plain:
         return [(one["trial"], one["step"]) for one in self.lines()]
 
     def await_reports(self, count: int) -> None:
-        """Until so many more were taken."""
+        """Until so many more were taken.
+
+        Raises:
+            TimeoutError: they were not; with the end of what the driver said.
+        """
         wanted = len(self.truth()) + count
-        if not in_time(lambda: len(self.truth()) >= wanted or not self.running(), PATIENCE_S):
+        in_time(lambda: len(self.truth()) >= wanted or not self.running(), PATIENCE_S)
+        if len(self.truth()) < wanted:
             raise TimeoutError((self.folder / "log").read_text("utf-8")[-3000:])
 
     def running(self) -> bool:

@@ -68,14 +68,15 @@ class Server:
     """A real MLflow server on the loopback device, which can be killed and started again.
 
     Args:
-        ready_database: copied for it.
+        ready_database: copied for it, unless it has one already.
         folder: for what it writes.
         backend: address of the database that it uses instead.
     """
 
     def __init__(self, ready_database: Path, folder: Path, backend: str = "") -> None:
         self.database = folder / "server.db"
-        shutil.copy(ready_database, self.database)
+        if not self.database.exists():
+            shutil.copy(ready_database, self.database)
         self._backend = backend or f"sqlite:///{self.database}"
         self.artifacts = folder / "server-artifacts"
         self.port = free_port()
