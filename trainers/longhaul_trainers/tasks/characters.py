@@ -300,11 +300,11 @@ class Characters(LanguageModelTask):
 
     def _lines_batch(self, lines: Stretches) -> Batch:
         beyond = self.input_size  # no symbol, so that its one-hot vector is all zeros
-        codes = np.full((len(lines), self.length), beyond, dtype=np.int64)
+        codes = np.full((self.length, len(lines)), beyond, dtype=np.int64)
         targets = np.full((self.length, len(lines)), IGNORED, dtype=np.int64)
         for b in range(len(lines)):
             line = lines[b].astype(np.int64)
-            codes[b, : len(line) - 1] = line[:-1]
+            codes[: len(line) - 1, b] = line[:-1]
             targets[: len(line) - 1, b] = line[1:]
         return Batch(one_hot_inputs(codes, self.input_size), torch.from_numpy(targets))
 

@@ -128,9 +128,8 @@ class LanguageModelTask(Task):
 
     def cut(self, part: Part, starts: Codes, steps: int) -> Batch:
         """Sequences of equal length that begin at ``starts``."""
-        found = self.codes(part)[starts[:, None] + np.arange(steps + 1)].astype(np.int64)
-        inputs = one_hot_inputs(found[:, :-1], self.input_size)
-        return Batch(inputs, torch.from_numpy(np.ascontiguousarray(found[:, 1:].T)))
+        found = self.codes(part)[starts[:, None] + np.arange(steps + 1)].T.astype(np.int64)
+        return Batch(one_hot_inputs(found[:-1], self.input_size), torch.from_numpy(found[1:]))
 
     def too_short(self, problem: str) -> UnusableDataError:
         """What is said of a text that is not long enough."""
