@@ -35,7 +35,13 @@ BATCH = 250
 
 
 def driver_costs(finished: int, trials: int, *, tpe: bool) -> dict[str, float]:
-    """Medians in milliseconds over some trials on top of a number of finished ones.
+    """The medians of `driver_times`."""
+    times = driver_times(finished, trials, tpe=tpe)
+    return {name: statistics.median(taken) for name, taken in times.items()}
+
+
+def driver_times(finished: int, trials: int, *, tpe: bool) -> dict[str, list[float]]:
+    """All times in milliseconds of what the driver does; that of a resume, too.
 
     Args:
         finished: trials that are over before.
@@ -61,8 +67,7 @@ def driver_costs(finished: int, trials: int, *, tpe: bool) -> dict[str, float]:
             scheduler.refill(run.reports())
             resume = 1000 * (time.perf_counter() - began)
             times = _play(run, scheduler, trials, ledger, ProgressMeter())
-    medians = {name: statistics.median(taken) for name, taken in times.items()}
-    return medians | {"resume": resume}
+    return times | {"resume": [resume]}
 
 
 def _play(

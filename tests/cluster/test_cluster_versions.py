@@ -5,7 +5,13 @@ import pytest
 from longhaul.cluster.versions import differences, refuse_differences, versions_here
 from longhaul.errors import RequestError
 
-OURS = {"longhaul": "1.0 (code aa)", "python": "3.11.2", "ray": "2.60.0", "torch": "2.13.0+cpu"}
+OURS = {
+    "longhaul": "1.0 (code aa)",
+    "python": "3.11.2",
+    "ray": "2.60.0",
+    "torch": "2.13.0+cpu",
+    "numpy": "2.4.6",
+}
 
 
 @pytest.mark.parametrize(
@@ -14,6 +20,8 @@ OURS = {"longhaul": "1.0 (code aa)", "python": "3.11.2", "ray": "2.60.0", "torch
         ({}, set()),
         ({"torch": "2.13.0+cu130"}, set()),
         ({"python": "3.11.9"}, set()),
+        ({"numpy": "2.5.0"}, set()),
+        ({"numpy": "3.0.0"}, {"numpy"}),
         ({"torch": "2.12.0+cpu"}, {"torch"}),
         ({"python": "3.12.2"}, {"python"}),
         ({"ray": "2.59.0"}, {"ray"}),

@@ -224,21 +224,32 @@ def test_data_that_are_not_where_they_are_said_to_be(tmp_path, monkeypatch):
 
 
 def test_nodes_that_differ_do_not_see_the_storage_or_have_another_clock():
-    versions = {"longhaul": "1", "ray": "2", "torch": "3", "numpy": "4"}
-    here = Node("here", "3.11.7", versions, 0.0, None)
-    assert not worst(compared([here], here, "/runs"))
-    old = Node("a", "3.12.1", versions | {"torch": "2"}, 0.0, None)
-    blind = Node("b", "3.11.7", versions, 0.0, "No such file or directory: /runs/seen")
-    late = Node("c", "3.11.7", versions | {"longhaul": None}, -30.0, None)
-    found = worst(compared([old, blind, late], here, "/runs"))
-    assert [one.message.split()[0:2] for one in found if one.part == "cluster"] == [
-        ["node", "a"],
-        ["node", "b"],
-        ["node", "c"],
+    here = {"longhaul": "1", "python": "3.11.7", "ray": "2", "torch": "3", "numpy": "4.1"}
+    assert not worst(compared([Node("well", here)], here, "/runs"))
+    old = Node("a", here | {"python": "3.12.1", "torch": "2"})
+    blind = Node("b", here, storage="No such file or directory: /runs/seen")
+    late = Node("c", None, ahead_s=-30.0)
+    near = Node("d", here | {"torch": "3+cu130", "numpy": "4.2"})
+    found = worst(compared([old, blind, late, near], here, "/runs"))
+    told = [(one.level, one.message) for one in found if one.part == "cluster"]
+    assert told == [
+        (Level.PROBLEM, "this machine and node a differ: python 3.11.7 and 3.12.1, torch 3 and 2"),
+        (
+            Level.PROBLEM,
+            "node b cannot use the storage /runs: No such file or directory: /runs/seen",
+        ),
+        (Level.PROBLEM, "node c has no longhaul in Ray's Python"),
+        (
+            Level.WARNING,
+            "this machine and node d differ a little: torch 3 and 3+cu130, numpy 4.1 and 4.2",
+        ),
     ]
-    assert "python 3.12.1 (here: 3.11.7), torch 2 (here: 3)" in found[0].message
-    assert "longhaul missing (here: 1)" in found[2].message
     assert [one.level for one in found if one.part == "clock"] == [Level.WARNING]
+    asked, not_asked = (
+        [one.message for one in compared([Node("well", here)], here, storage)]
+        for storage in ("/runs", None)
+    )
+    assert set(asked) - set(not_asked) == {"1 nodes write to the storage"}
 
 
 def test_the_command_tells_by_its_exit_status(tmp_path, monkeypatch):

@@ -1,8 +1,13 @@
-"""``longhaul doctor --address``: a real cluster, one with another version, and a wrong token."""
+"""``longhaul doctor --address``: a real cluster, one with other code, and a wrong token."""
 
 import os
+import shutil
+from pathlib import Path
 
 import pytest
+
+import longhaul
+import longhaul_trainers
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -26,14 +31,17 @@ def test_a_cluster_that_is_well_and_one_whose_token_is_another(new_project):
     assert "RAY_AUTH_TOKEN_PATH" in refused[-1]["fix"]
 
 
-def test_nodes_with_another_version(new_project):
+def test_nodes_with_other_code(new_project):
     project = new_project()
-    other = project.plugins / "longhaul-9.9.dist-info"
-    other.mkdir()
-    (other / "METADATA").write_text("Metadata-Version: 2.1\nName: longhaul\nVersion: 9.9\n")
+    for package in (longhaul, longhaul_trainers):
+        source = Path(package.__file__).parent
+        shutil.copytree(source, project.plugins / source.name)
+    with (project.plugins / "longhaul_trainers/seeds.py").open("a", encoding="utf-8") as file:
+        file.write("# edited\n")
     address = project.start_cluster(1)
     ours = os.environ.get("PYTHONPATH", "")  # without the folder of the plug-ins
     found = findings(project, address, PYTHONPATH=ours)
     (one,) = [one for one in found if one["level"] == "problem"]
-    assert "longhaul 9.9 (here: " in one["message"]
-    assert "wheel" in one["fix"]
+    assert "this machine and node " in one["message"]
+    assert "longhaul " in one["message"]
+    assert "one was edited: submit a wheel of it" in one["fix"]

@@ -10,12 +10,12 @@ from pathlib import Path
 from longhaul import __version__
 from longhaul.errors import RequestError
 
-PACKAGES = ("ray", "torch")
+PACKAGES = ("ray", "torch", "numpy")
 CODE_SUFFIXES = {".py", ".cpp", ".hpp", ".yaml"}
 
 
 def versions_here() -> dict[str, str]:
-    """The versions of this process: Longhaul's with a hash of its code, Python, Ray, torch."""
+    """The versions of this process: Longhaul's with a hash of its code, Python, and `PACKAGES`."""
     found = {"longhaul": f"{__version__} (code {_code()})", "python": platform.python_version()}
     for name in PACKAGES:
         try:
@@ -28,8 +28,8 @@ def versions_here() -> dict[str, str]:
 def differences(ours: Mapping[str, str], theirs: Mapping[str, str]) -> dict[str, tuple[str, str]]:
     """What differs in a way that matters, ours first.
 
-    Builds of torch for different devices may work together, and so may Pythons of one minor
-    version; all else must be equal.
+    Builds of torch for different devices may work together, and so may Pythons of one minor and
+    NumPys of one major version; all else must be equal.
     """
     return {
         name: (ours[name], theirs.get(name, "none"))
@@ -55,11 +55,16 @@ def refuse_differences(
     found = differences(ours, theirs)
     if not found:
         return
-    said = ", ".join(f"{name} {one} and {other}" for name, (one, other) in found.items())
-    raise RequestError(f"{here} and {there} differ: {said}; {_mend(found)}")
+    raise RequestError(f"{here} and {there} differ: {told(found)}; {mend(found)}")
 
 
-def _mend(found: Mapping[str, tuple[str, str]]) -> str:
+def told(found: Mapping[str, tuple[str, str]]) -> str:
+    """Differences as a text."""
+    return ", ".join(f"{name} {one} and {other}" for name, (one, other) in found.items())
+
+
+def mend(found: Mapping[str, tuple[str, str]]) -> str:
+    """What to do about differences."""
     theirs = {name: other for name, (_, other) in found.items()}
     if set(found) == {"longhaul"}:
         ours, other = found["longhaul"]
@@ -81,6 +86,8 @@ def _essence(name: str, text: str) -> str:
         return text.partition("+")[0]
     if name == "python":
         return ".".join(text.split(".")[:2])
+    if name == "numpy":
+        return text.partition(".")[0]
     return text
 
 
