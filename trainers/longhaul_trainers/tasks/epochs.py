@@ -44,7 +44,8 @@ class EpochOrder:
             here = self.epoch(seed, epoch)[within : within + end - at]
             found.append(here)
             at += len(here)
-        return np.concatenate(found, dtype=np.int64).reshape(steps, batch_size)
+        places: NDArray[np.int64] = np.concatenate(found, dtype=np.int64)
+        return places.reshape(steps, batch_size)
 
     def epoch(self, seed: int, epoch: int) -> NDArray[np.int32]:
         """All sequences in the order of one epoch, shape (size,)."""

@@ -223,9 +223,7 @@ class Pack:
         for parameter in self._parameters:
             parameter.grad = None
         outputs = parted(self._read(batch.inputs))
-        losses = joined(
-            [self.task.loss(one, batch.targets[:, p]) for p, one in enumerate(outputs)]
-        )
+        losses = joined([self.task.loss(one, batch.targets[:, p]) for p, one in enumerate(outputs)])
         penalty = self.model.cell.penalty()
         # As the gradient of the slots' sum it reaches each from its own loss alone.
         total = losses if penalty is None else losses + penalty
