@@ -33,7 +33,7 @@ class EpochOrder:
 
     def batch(self, seed: int, step: int, batch_size: int) -> NDArray[np.int64]:
         """The sequences of training step ``step`` (the first is 0), shape (batch_size,)."""
-        return self.batches(seed, step, batch_size, 1)[0]
+        return self.batches(seed, step, batch_size, 1).reshape(batch_size)
 
     def batches(self, seed: int, step: int, batch_size: int, steps: int) -> NDArray[np.int64]:
         """Those of ``steps`` training steps from ``step`` on, shape (steps, batch_size)."""
