@@ -103,8 +103,14 @@ def _integers_below(words: Words, bounds: NDArray[np.uint64] | np.uint64) -> NDA
     # The upper half of the 128-bit product, put together from two 64-bit ones, neither of which
     # can overflow.
     half = np.uint64(32)
-    low = ((words & np.uint64(0xFFFF_FFFF)) * bounds) >> half
-    return (((words >> half) * bounds + low) >> half).astype(np.int64)
+    low = words & np.uint64(0xFFFF_FFFF)
+    low *= bounds
+    low >>= half
+    high = words >> half
+    high *= bounds
+    high += low
+    high >>= half
+    return high.view(np.int64)
 
 
 def distinct_integers(words: Words, bound: int) -> NDArray[np.int64]:

@@ -13,7 +13,6 @@ from typing import final
 from longhaul_trainers.tasks.base import Batch
 
 BLOCK_BYTES = 1 << 22
-"""What is made at once takes no more, unless it is a single batch."""
 MOST_STEPS = 16
 KEPT_BLOCKS = 256
 """More than trials train at once; those of trials that were stopped give way."""
@@ -26,10 +25,16 @@ class StepsAhead:
     Args:
         make: ``make(seed, step, steps, batch_size)``, the batches of ``steps`` steps from ``step``
             on, one after the other.
+        block_bytes: what is made at once takes no more, unless it is a single batch.
     """
 
-    def __init__(self, make: Callable[[int, int, int, int], Iterable[Batch]]) -> None:
+    def __init__(
+        self,
+        make: Callable[[int, int, int, int], Iterable[Batch]],
+        block_bytes: int = BLOCK_BYTES,
+    ) -> None:
         self._make = make
+        self._block_bytes = block_bytes
         self._steps: dict[int, int] = {}
         self._blocks: OrderedDict[tuple[int, int], dict[int, Batch]] = OrderedDict()
 
@@ -39,7 +44,7 @@ class StepsAhead:
         if steps == 1:
             (made,) = self._make(seed, step, 1, batch_size)
             size = max(1, made.inputs.nbytes + made.targets.nbytes)
-            self._steps[batch_size] = max(1, min(MOST_STEPS, BLOCK_BYTES // size))
+            self._steps[batch_size] = max(1, min(MOST_STEPS, self._block_bytes // size))
             return made
         block = self._blocks.get((seed, batch_size), {})
         if step not in block:

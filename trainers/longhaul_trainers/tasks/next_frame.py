@@ -76,7 +76,7 @@ class NextFrameTask(Task):
 
     def prepared_sequences(self, chosen: Stretches) -> list[NDArray[np.float32]]:
         """`prepared` of each of some sequences."""
-        return [self.prepared(chosen[i]) for i in range(len(chosen))]
+        return [self.prepared(one) for one in chosen.rows()]
 
     def asked(self, part: Part) -> NDArray[np.float32]:
         """All frames of a part that are asked for, as stored, (total, I)."""

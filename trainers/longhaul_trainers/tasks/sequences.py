@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate, pairwise
 from pathlib import PurePath
 from typing import ClassVar, Final, Literal, final
 
@@ -205,9 +206,10 @@ class Sequences(NextFrameTask):
 
     def prepared_sequences(self, chosen: Stretches) -> list[NDArray[np.float32]]:
         """See `NextFrameTask.prepared_sequences`; all by one call, for there may be many."""
-        frames = [chosen[i] for i in range(len(chosen))]
-        ends = np.cumsum([len(one) for one in frames])
-        return np.split(self.prepared(np.concatenate(frames)), ends[:-1])
+        frames = chosen.rows()
+        prepared = self.prepared(np.concatenate(frames))
+        ends = list(accumulate(map(len, frames), initial=0))
+        return [prepared[first:end] for first, end in pairwise(ends)]
 
     def weight(self, targets: Tensor) -> int:
         """The number of sequences, or of counted frames."""

@@ -38,6 +38,10 @@ class Stretches:
         first, end = self.bounds[index].tolist()
         return self.values[first:end]
 
+    def rows(self) -> list[NDArray[np.generic]]:
+        """All of them, by their numbers."""
+        return [self.values[first:end] for first, end in self.bounds.tolist()]
+
     @property
     def longest(self) -> int:
         """Rows of the longest one; 0 if there is none."""

@@ -8,7 +8,7 @@ from typing import cast
 
 from longhaul_trainers.counter import Stream, Words
 from longhaul_trainers.settings import Settings, setting
-from longhaul_trainers.tasks.ahead import StepsAhead
+from longhaul_trainers.tasks.ahead import BLOCK_BYTES, StepsAhead
 from longhaul_trainers.tasks.base import Batch, Protocol, Split, Task
 from longhaul_trainers.tasks.by_sequence import BySequence
 from longhaul_trainers.tasks.epochs import EpochOrder
@@ -71,12 +71,21 @@ class SyntheticTask(DrawnTask):
 
     @cached_property
     def _ahead(self) -> StepsAhead:
-        return StepsAhead(self._drawn_steps)
+        return StepsAhead(self._shown_steps)
+
+    @cached_property
+    def _draws(self) -> StepsAhead:
+        # What is drawn is smaller than what is shown of it, so that it is made for more steps.
+        return StepsAhead(self._drawn_steps, BLOCK_BYTES // 8)
+
+    def _shown_steps(self, seed: int, step: int, steps: int, batch_size: int) -> Iterator[Batch]:
+        for at in range(step, step + steps):
+            yield self.shown(self._draws.batch(seed, at, batch_size))
 
     def _drawn_steps(self, seed: int, step: int, steps: int, batch_size: int) -> Iterator[Batch]:
         stream = Stream(self.settings.name, "training", seed)
         words = stream.words_of_steps(batch_size, self.words_per_sequence, step=step, steps=steps)
-        return map(self.shown, self.drawn(words).split(batch_size))
+        return self.drawn(words).split(batch_size)
 
 
 @dataclass(frozen=True, kw_only=True)
