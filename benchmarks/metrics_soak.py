@@ -24,13 +24,13 @@ from typing import Any
 
 from machine import machine_table
 from panels import Panel, draw, panels, shown
-from prometheus_server import Prometheus, Series, prometheus
+from prometheus_server import Prometheus, Series, free_port, prometheus
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results"
 SCRIPT = ROOT / "infra/local-cluster.sh"
-SERVERS = ("44217", "44227")
-"""Ports of the autoscaler and the dashboard, which Ray tells together with those of its nodes."""
+SERVERS = ("AUTOSCALER_METRIC_PORT", "DASHBOARD_METRIC_PORT")
+"""Variables with ports of the head that Ray tells together with those of its nodes."""
 NAME = "soak"
 SPACE = "copying-quickstart"
 SETTINGS = {
@@ -66,15 +66,21 @@ class Moment:
 
 @dataclass(frozen=True)
 class Cluster:
-    """One that infra/local-cluster.sh has started."""
+    """One that infra/local-cluster.sh has started.
+
+    Attributes:
+        folder: its own.
+        servers: ports of `SERVERS`, which another head of this machine does not use.
+    """
 
     folder: Path
+    servers: dict[str, str]
 
     def script(self, task: str) -> None:
         """Calls the script, with this environment."""
         words = [str(SCRIPT), task, str(self.folder)]
-        venv = {"LONGHAUL_VENV": os.environ.get("LONGHAUL_VENV", sys.prefix)}
-        done = subprocess.run(words, env=os.environ | venv, capture_output=True, encoding="utf-8")
+        own = {"LONGHAUL_VENV": os.environ.get("LONGHAUL_VENV", sys.prefix)} | self.servers
+        done = subprocess.run(words, env=os.environ | own, capture_output=True, encoding="utf-8")
         if done.returncode:
             raise RuntimeError(done.stdout + done.stderr)
 
@@ -107,15 +113,15 @@ class Cluster:
         (file,) = self.folder.glob("ray/**/prom_metrics_service_discovery.json")
         told = json.loads(file.read_text(encoding="utf-8"))
         every = [one for group in told for one in group["targets"]]
-        nodes = [one for one in every if not one.endswith(SERVERS)]
-        return {"ray": nodes, "ray-autoscaler": [f"127.0.0.1:{SERVERS[0]}"]}
+        nodes = [one for one in every if not one.endswith(tuple(self.servers.values()))]
+        return {"ray": nodes, "ray-autoscaler": [f"127.0.0.1:{self.servers[SERVERS[0]]}"]}
 
 
 @contextmanager
 def cluster() -> Iterator[Cluster]:
     """Head, two workers, PostgreSQL, an S3 store and MLflow's server; gone afterwards."""
     folder = Path(tempfile.mkdtemp(prefix="lhs-", dir="/tmp"))  # sockets want short names
-    found = Cluster(folder)
+    found = Cluster(folder, {name: str(free_port()) for name in SERVERS})
     try:
         found.script("up")
         yield found
