@@ -185,6 +185,7 @@ start_ray() {
     export MLFLOW_TRACKING_URI MLFLOW_TRACKING_USERNAME=admin MLFLOW_TRACKING_PASSWORD
   fi
   export RAY_raylet_start_wait_time_s=60
+  export RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER=1 # or the head would keep to itself, see start.sh
   # Nodes that share a folder remove each other's working directories.
   # Small object stores: trials pass numbers, and several nodes share this machine's memory.
   local small=(--object-store-memory 100000000 --num-gpus 0)

@@ -6,6 +6,8 @@
 # RAY_HEAD             worker, health: HOST:PORT of the head (health: of this machine if unset)
 # RAY_NODE_IP          address that the others reach this node at  [head: 127.0.0.1, where nobody else
 #                      can; worker: Ray's guess]
+# RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER=1  lets workers of this machine join a head at 127.0.0.1, which
+#                      then listens on all addresses, as Ray does wherever it forms a cluster
 # RAY_CPUS, RAY_GPUS   what the node offers  [head: no CPU; worker: what is there]
 # RAY_DASHBOARD_HOST   where dashboard and job server listen  [127.0.0.1]
 # RAY_METRICS_PORT     where Prometheus finds the node  [8080]
@@ -45,7 +47,9 @@ case "${1:-}" in
     check_token
     # Ray listens on every address of the machine, unless it is kept from forming a cluster at all.
     case "${RAY_NODE_IP:-127.0.0.1}" in
-      127.* | localhost) export RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER=0 ;;
+      127.* | localhost)
+        export RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER="${RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER:-0}"
+        ;;
     esac
     exec ray start --head --port "${RAY_PORT:-6379}" \
       --node-ip-address "$(address "${RAY_NODE_IP:-127.0.0.1}")" \
