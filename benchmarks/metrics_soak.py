@@ -31,6 +31,7 @@ RESULTS = Path(__file__).parent / "results"
 SCRIPT = ROOT / "infra/local-cluster.sh"
 SERVERS = ("AUTOSCALER_METRIC_PORT", "DASHBOARD_METRIC_PORT")
 """Variables with ports of the head that Ray tells together with those of its nodes."""
+NODES = 3
 NAME = "soak"
 SPACE = "copying-quickstart"
 SETTINGS = {
@@ -97,6 +98,14 @@ class Cluster:
             raise RuntimeError((done.stdout + done.stderr).decode())
         return done.stdout.decode()
 
+    def wait_for(self, kind: str) -> None:
+        """Until the search has an event of a kind."""
+        from longhaul.ledger import Ledger
+
+        ledger = Ledger.open(self.folder / "runs", NAME)
+        while all(one.kind != kind for one in ledger.events()):
+            time.sleep(2)
+
     def port(self, part: str) -> str:
         """Where a part of it listens."""
         return (self.folder / "ports" / part).read_text(encoding="utf-8")
@@ -110,10 +119,13 @@ class Cluster:
 
     def targets(self) -> dict[str, list[str]]:
         """Whom Prometheus should ask, by job; of each node the one port that it exports on."""
-        (file,) = self.folder.glob("ray/**/prom_metrics_service_discovery.json")
-        told = json.loads(file.read_text(encoding="utf-8"))
-        every = [one for group in told for one in group["targets"]]
-        nodes = [one for one in every if not one.endswith(tuple(self.servers.values()))]
+        file = self.folder / "ray/prom_metrics_service_discovery.json"
+        nodes: list[str] = []
+        while len(nodes) < NODES:  # Ray renews the file now and then
+            told = json.loads(file.read_text(encoding="utf-8"))
+            every = [one for group in told for one in group["targets"]]
+            nodes = [one for one in every if not one.endswith(tuple(self.servers.values()))]
+            time.sleep(1)
         return {"ray": nodes, "ray-autoscaler": [f"127.0.0.1:{self.servers[SERVERS[0]]}"]}
 
 
@@ -143,7 +155,9 @@ def soak(
     changes = [word for path, value in SETTINGS.items() for word in ("--set", f"{path}={value}")]
     limit = ("--set", f"search.seconds={seconds}")
     on.longhaul("submit", SPACE, "--name", NAME, *changes, *limit, "--json")
-    note("the search was submitted and has begun")
+    note("the search was submitted")
+    on.wait_for("started")
+    note("its first trial has begun")
     began = time.monotonic()
 
     def wait_until(share: float) -> None:
@@ -160,8 +174,7 @@ def soak(
     note("`longhaul set` let one trial less run at once")
     wait_until(1.0)
     rules = watched.rules()
-    while json.loads(on.longhaul("status", NAME, "--json"))["state"] == "running":
-        time.sleep(5)
+    on.wait_for("closed")
     note("the search was over")
     time.sleep(AFTERWARDS_S)
     return happened, rules
