@@ -10,7 +10,8 @@ pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 
 RUNGS = [5, 15, 45]
 PATIENCE_S = 240.0
-SLOW = {"name": "slow_lstm", "hidden_size": 8, "wait_s": 0.01}
+SLOW = {"name": "slow_lstm", "hidden_size": 8, "wait_s": 0.05}
+"""Slow enough that a busy machine still has trials to kill when it comes to it."""
 SLOTS = {"slots": 4}
 BOTH_CELLS = [{"cell": "slow_lstm"}, {"cell": "exprnn"}] * 2
 """The first points of a search over two cells: what is left to chance may leave out one."""

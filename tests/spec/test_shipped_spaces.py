@@ -31,6 +31,57 @@ def test_every_task_has_two_cells_to_compare(task):
     assert len([name for name in NAMES if name.startswith(f"{task}/")]) >= 2
 
 
+# The names of cells in the literature, up to the first comma of what a score is of.
+PUBLISHED_CELLS = {
+    "AntisymmetricRNN": "antisymmetric",
+    "coRNN": "cornn",
+    "dtriv": "dtriv",
+    "EURNN": "eurnn",
+    "expRNN": "exprnn",
+    "GRU": "gru",
+    "HiPPO-LegS": "lmu",
+    "LEM": "lem",
+    "LipschitzRNN": "lipschitz",
+    "LMU": "lmu",
+    "LRU": "lru",
+    "LSTM": "lstm",
+    "margin 0": "spectral_margin",
+    "margin 0.001": "spectral_margin",
+    "margin 0.01": "spectral_margin",
+    "margin 0.1": "spectral_margin",
+    "margin 1": "spectral_margin",
+    "nnRNN": "nnrnn",
+    "no margin": "spectral_margin",
+    "oRNN": "ornn",
+    "RNN": "rnn",
+    "RNN-orth": "rnn",
+    "scoRNN": "scornn",
+    "UnICORNN": "unicornn",
+    "wRNN": "wrnn",
+}
+NO_CELLS = {
+    "a person",
+    "CNN",
+    "logistic regression on all 40 numbers",
+    "MLP on all 40 numbers",
+    "S4",
+    "TCN",
+    "Transformer",
+}
+
+
+def test_every_published_score_of_a_cell_has_a_space():
+    models = {
+        (task, score.model.partition(",")[0])
+        for task in TASKS.names()
+        for protocol in TASKS.get(task).protocols.values()
+        for score in protocol.published
+    }
+    assert len(models) > 40
+    wanted = {f"{task}/{PUBLISHED_CELLS[name]}" for task, name in models if name not in NO_CELLS}
+    assert wanted <= set(NAMES)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_its_first_lines_say_what_it_is_and_the_command_that_runs_it(name):
     lines = shipped_spaces()[name].read_text(encoding="utf-8").splitlines()

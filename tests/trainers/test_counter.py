@@ -53,6 +53,20 @@ def test_reference_implementation_gives_the_published_answers(counter, key, answ
     assert philox(counter, key) == answer
 
 
+@pytest.mark.parametrize("width", [1, 3, 4, 50])
+@pytest.mark.parametrize("step", [0, 7, (1 << 64) - 5])
+def test_words_of_some_steps_are_those_of_each(step, width):
+    stream = Stream("any", 3)
+    together = stream.words_of_steps(3, width, step=step, steps=5).reshape(5, 3, width)
+    for i, words in enumerate(together):
+        assert np.array_equal(words, stream.words(3, width, step=step + i))
+
+
+def test_steps_beyond_the_last_are_refused():
+    with pytest.raises(ValueError, match="found 18446744073709551612 and 5 more"):
+        Stream("any").words_of_steps(1, 1, step=(1 << 64) - 4, steps=5)
+
+
 def test_first_block_is_that_of_counter_zero():
     stream = Stream("any")
     stream.key = 0

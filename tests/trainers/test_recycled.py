@@ -1,9 +1,16 @@
 """Memory of batches that is used again, and never while anybody holds it."""
 
+import math
+
+import numpy as np
+import pytest
 import torch
+from torch.nn.functional import one_hot
 
 from longhaul_trainers.tasks.base import Batch
-from longhaul_trainers.tasks.recycled import KEPT, LEAST_BYTES, Recycled
+from longhaul_trainers.tasks.recycled import KEPT, KEPT_BYTES, LEAST_BYTES, MOST_BYTES, Recycled
+from longhaul_trainers.tasks.stretches import pad
+from longhaul_trainers.tasks.symbolic import SPARSE, one_hot_inputs
 
 SHAPE = (LEAST_BYTES // 400 + 1, 10, 10)
 
@@ -36,16 +43,58 @@ def test_memory_is_left_alone_while_a_view_or_a_graph_holds_it():
 
 def test_all_that_are_held_are_different_and_few_are_kept():
     memory = Recycled()
-    held = [memory.empty(*SHAPE) for _ in range(5)]
-    assert len({address(one) for one in held}) == 5
-    assert len(memory._arrays) == KEPT
+    held = [memory.empty(*SHAPE) for _ in range(KEPT + 3)]
+    assert len({address(one) for one in held}) == KEPT + 3
+    assert len(memory._kept) == KEPT
     assert memory.empty(*SHAPE[:2], 11).shape == (*SHAPE[:2], 11)
 
 
 def test_small_ones_are_made_anew():
     memory = Recycled()
     assert memory.empty(2, 3).shape == (2, 3)
-    assert not memory._arrays
+    assert not memory._kept
+
+
+def test_few_large_ones_are_kept():
+    memory = Recycled()
+    held = [memory.empty(MOST_BYTES // 4) for _ in range(3)]
+    assert len(held) == 3
+    assert sum(one.array.nbytes for one in memory._kept) <= KEPT_BYTES
+
+
+@pytest.mark.parametrize(
+    "write", [None, lambda batch: batch.mul_(0.5), lambda batch: batch.add_(1)]
+)
+def test_one_hot_inputs_are_right_in_memory_that_others_wrote_to(write):
+    generator = torch.Generator().manual_seed(0)
+    addresses = set()
+    for _ in range(3):
+        codes = torch.randint(SPARSE + 1, (40, 30), generator=generator)
+        inputs = one_hot_inputs(codes.numpy(), SPARSE)
+        assert torch.equal(inputs, one_hot(codes, SPARSE + 1)[..., :SPARSE].float())
+        addresses.add(address(inputs))
+        if write is not None:
+            write(inputs)
+        del inputs
+    assert len(addresses) == 1
+
+
+@pytest.mark.parametrize("write", [None, lambda batch: batch.mul_(2).sub_(1)])
+@pytest.mark.parametrize("fill", [0.0, math.nan])
+def test_padding_is_right_in_memory_that_others_wrote_to(write, fill):
+    addresses = set()
+    for lengths in ((30, 1, 7), (2, 29, 30), (5, 5, 5), (9, 1, 6)):
+        rows = [np.full((length, 400), 1 + length, dtype=np.float32) for length in lengths]
+        padded = pad(rows, 30, fill)
+        for b, length in enumerate(lengths):
+            assert (padded[:length, b] == 1 + length).all()
+            behind = padded[length:, b]
+            assert (behind.isnan() if math.isnan(fill) else behind == fill).all()
+        addresses.add(address(padded))
+        if write is not None:
+            write(padded)
+        del padded, behind
+    assert len(addresses) == 1
 
 
 def test_the_batch_of_one_trial_is_a_view():

@@ -36,6 +36,25 @@ class Stream:
         joined = b"".join(_encode(label) for label in labels)
         self.key = int.from_bytes(hashlib.sha256(joined).digest()[:16], "little")
 
+    def words_of_steps(self, rows: int, width: int, *, step: int, steps: int) -> Words:
+        """The words of some steps on end, one below the other, (steps * rows, width).
+
+        Args:
+            rows: number of rows of each step.
+            width: words in a row.
+            step: the first step; all of them are in [0, 2^64).
+            steps: how many.
+        """
+        if not 0 <= step <= step + steps <= 1 << 64:
+            raise ValueError(f"steps must be in [0, 2^64), found {step} and {steps} more")
+        count = rows * width
+        drawn: Words = np.empty((steps, count), dtype=np.uint64)
+        generator = np.random.Philox(key=self.key, counter=_before(step << _STEP_BIT))
+        for words in drawn:
+            words[:] = generator.random_raw(count)
+            generator.advance((1 << _STEP_BIT) + -count // _BLOCK)
+        return drawn.reshape(steps * rows, width)
+
     def words(self, rows: int, width: int, *, step: int = 0, first_row: int = 0) -> Words:
         """Independent uniform 64-bit words, shape (rows, width).
 
@@ -53,10 +72,14 @@ class Stream:
         first = first_row * width
         block, skipped = divmod(first, _BLOCK)
         counter = (step << _STEP_BIT) + block
-        # numpy counts up before it draws: started one earlier, block b comes of counter value b.
-        generator = np.random.Philox(key=self.key, counter=(counter - 1) % _COUNTER_PERIOD)
+        generator = np.random.Philox(key=self.key, counter=_before(counter))
         drawn: Words = generator.random_raw(skipped + rows * width)
         return drawn[skipped:].reshape(rows, width)
+
+
+def _before(counter: int) -> int:
+    # numpy counts up before it draws: started one earlier, block b comes of counter value b.
+    return (counter - 1) % _COUNTER_PERIOD
 
 
 def integers(words: Words, bound: int) -> NDArray[np.int64]:
@@ -80,8 +103,14 @@ def _integers_below(words: Words, bounds: NDArray[np.uint64] | np.uint64) -> NDA
     # The upper half of the 128-bit product, put together from two 64-bit ones, neither of which
     # can overflow.
     half = np.uint64(32)
-    low = ((words & np.uint64(0xFFFF_FFFF)) * bounds) >> half
-    return (((words >> half) * bounds + low) >> half).astype(np.int64)
+    low = words & np.uint64(0xFFFF_FFFF)
+    low *= bounds
+    low >>= half
+    high = words >> half
+    high *= bounds
+    high += low
+    high >>= half
+    return high.view(np.int64)
 
 
 def distinct_integers(words: Words, bound: int) -> NDArray[np.int64]:
@@ -98,16 +127,17 @@ def distinct_integers(words: Words, bound: int) -> NDArray[np.int64]:
     if count > bound:
         raise ValueError(f"{count} different numbers below {bound} do not exist")
     # The first steps of Fisher and Yates' shuffle.
-    numbers = np.tile(np.arange(bound), (rows, 1))
-    row = np.arange(rows)
+    # Row r's number i is numbers[i, r], so that each step of the shuffle is on adjacent memory.
+    numbers = np.repeat(np.arange(bound), rows).reshape(bound, rows)
+    flat = numbers.reshape(-1)
     columns = np.arange(count)
     places = columns + _integers_below(words, (bound - columns).astype(np.uint64))
-    for i in range(count):
-        place = places[:, i]
-        chosen = numbers[row, place]
-        numbers[row, place] = numbers[:, i]
-        numbers[:, i] = chosen
-    return numbers[:, :count].copy()
+    swapped = places.T * rows + np.arange(rows)
+    for here, there in zip(numbers, swapped, strict=False):
+        chosen = flat[there]
+        flat[there] = here
+        here[:] = chosen
+    return numbers[:count].T.copy()
 
 
 def uniform32(words: Words) -> NDArray[np.float32]:

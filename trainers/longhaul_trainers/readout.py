@@ -16,6 +16,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn.functional import cross_entropy
 
 from longhaul_trainers.scans.native.library import TYPES, call, run, serves
+from longhaul_trainers.threads import threads_for_scans
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,7 @@ class _MeanCrossEntropy(torch.autograd.Function):
     def forward(ctx: Any, logits: Tensor, targets: Tensor, ignored: int) -> Tensor:
         logits, targets = logits.contiguous(), targets.contiguous()
         loss, gradient = logits.new_empty(()), torch.empty_like(logits)
-        numbers = (*logits.shape, torch.get_num_threads())
+        numbers = (*logits.shape, threads_for_scans())
         name = f"cross_entropy_{TYPES[logits.dtype]}"
         sound = run(name, *numbers, logits, targets, ignored, loss, gradient)
         if not sound:
@@ -142,4 +143,5 @@ class _MeanCrossEntropy(torch.autograd.Function):
         ctx: Any, given: Tensor
     ) -> tuple[Tensor | None, ...]:
         (gradient,) = ctx.saved_tensors
-        return gradient * given, None, None
+        # A loss of its own is given a 1, and a pass over all logits saved.
+        return gradient if given.item() == 1 else gradient * given, None, None

@@ -33,6 +33,15 @@ def joined(slots: Sequence[Tensor]) -> Tensor:
     return slots[0].unsqueeze(0).contiguous() if len(slots) == 1 else torch.stack(list(slots))
 
 
+def parted(pack: Tensor) -> Sequence[Tensor]:
+    """The slots of a tensor (P, ...), each of shape (...).
+
+    What comes back through them is put together once, and that of a single one is not copied; a
+    slot that is picked by its index sends back zeros for all the others.
+    """
+    return (pack.squeeze(0),) if len(pack) == 1 else pack.unbind(0)
+
+
 def slot_vector(slots: Sequence[S], value: Callable[[S], float]) -> Tensor:
     """A float32 vector (P,) of one continuous hyperparameter."""
     return torch.tensor([value(slot) for slot in slots], dtype=torch.float32)

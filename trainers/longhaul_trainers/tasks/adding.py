@@ -115,8 +115,8 @@ class Adding(SyntheticTask):
         """Two for the markers, one for each number."""
         return 2 + self.settings.length
 
-    def sequences(self, words: Words) -> Batch:
-        """See `SyntheticTask.sequences`."""
+    def drawn(self, words: Words) -> Batch:
+        """See `SyntheticTask.drawn`."""
         steps = self._marked_steps(words[:, :2])
         sequence = np.arange(len(words))[:, None]
         values = uniform32(words[:, 2:])

@@ -106,6 +106,12 @@ class Batch:
             torch.stack([batch.targets for batch in batches], dim=1),
         )
 
+    def split(self, size: int) -> "Iterator[Batch]":
+        """So many sequences after the other, in memory of their own."""
+        parts = (part.split(size, 1) for part in (self.inputs, self.targets))
+        for inputs, targets in zip(*parts, strict=True):
+            yield Batch(inputs.contiguous(), targets.contiguous())
+
     def to(self, device: torch.device) -> "Batch":
         """The same batch on another device."""
         return Batch(self.inputs.to(device), self.targets.to(device))

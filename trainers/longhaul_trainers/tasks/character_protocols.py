@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from longhaul_trainers.tasks.base import Protocol, Score
+from longhaul_trainers.tasks.base import Score
+from longhaul_trainers.tasks.language_model import LanguageModelProtocol
 
 
 @dataclass(frozen=True, kw_only=True)
-class CharactersProtocol(Protocol):
+class CharactersProtocol(LanguageModelProtocol):
     """A protocol of the characters task.
 
     Attributes:
@@ -15,12 +16,9 @@ class CharactersProtocol(Protocol):
             batch goes on where the one before ended, with its state. ``windows``: stretches of
             equal length, each from the initial state. ``lines``: each line is a sequence.
         length: characters of one sequence; of a line, the most that it may have.
-        lanes: lanes of an evaluation set, where the layout is that.
     """
 
     layout: Literal["lanes", "windows", "lines"]
-    length: int
-    lanes: int = 0
 
 
 ProtocolName = Literal["kerg-2019", "vorontsov-2017", "windows"]

@@ -15,18 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from longhaul_trainers.counter import Stream, integers
-from longhaul_trainers.data.columns import Parts
-from longhaul_trainers.data.data_set import DataSet
-from longhaul_trainers.data.known import DATA_SETS
-from longhaul_trainers.data.store import open_data
-from longhaul_trainers.data.texts import (
-    PTB_SYMBOLS,
-    characters_of,
-    own_text,
-    pydoc_name,
-    pydoc_text,
-)
-from longhaul_trainers.settings import Settings, setting
+from longhaul_trainers.data.texts import PTB_SYMBOLS, characters_of, own_text, pydoc_text
+from longhaul_trainers.settings import setting
 from longhaul_trainers.tasks.base import (
     IGNORED,
     WITH_ACCURACY,
@@ -43,7 +33,12 @@ from longhaul_trainers.tasks.character_protocols import (
 )
 from longhaul_trainers.tasks.counted import counted
 from longhaul_trainers.tasks.epochs import EpochOrder, permutation
-from longhaul_trainers.tasks.language_model import Codes, LanguageModelTask
+from longhaul_trainers.tasks.language_model import (
+    Codes,
+    LanguageModelSettings,
+    LanguageModelTask,
+    TextSources,
+)
 from longhaul_trainers.tasks.next_frame import Part
 from longhaul_trainers.tasks.rows import aligned
 from longhaul_trainers.tasks.stretches import Stretches
@@ -55,23 +50,13 @@ _LINE_FEED = ord("\n")
 
 
 @dataclass(frozen=True, kw_only=True)
-class CharactersSettings(Settings):
-    """Which text, and how it is passed.
-
-    ``pydoc`` becomes the name of the text that this Python has, with its version and hash.
-    """
+class CharactersSettings(LanguageModelSettings):
+    """Which text, and how it is passed."""
 
     name: ClassVar[str] = "characters"
 
     protocol: ProtocolName = setting(
         "windows", structural=True, searchable=False, help="how the text is cut and passed"
-    )
-    text: str = setting(
-        "pydoc",
-        structural=True,
-        searchable=False,
-        help="ptb; pydoc, the help of this Python (always there); or a text file, absolute or in "
-        "the folder LONGHAUL_DATA",
     )
     length: int | None = setting(
         None,
@@ -80,11 +65,6 @@ class CharactersSettings(Settings):
         searchable=False,
         help="characters of a sequence, of a line the most; null: as the protocol published",
     )
-
-    def __post_init__(self) -> None:
-        """Gives the text that comes with Python its exact name."""
-        if self.text == "pydoc":
-            object.__setattr__(self, "text", pydoc_name())
 
 
 @final
@@ -107,6 +87,7 @@ class Characters(LanguageModelTask):
 
     settings_type = CharactersSettings
     protocols: ClassVar[Mapping[str, Protocol]] = PROTOCOLS
+    sources = TextSources("ptb", pydoc_text, own_text)
     settings: CharactersSettings
 
     @property
@@ -115,28 +96,9 @@ class Characters(LanguageModelTask):
         return PROTOCOLS[self.settings.protocol]
 
     @property
-    def data_set(self) -> DataSet:
-        """Where the text comes from."""
-        text = self.settings.text
-        if text == "ptb":
-            known: DataSet = DATA_SETS.get(text)
-            return known
-        return pydoc_text(text) if text.startswith("pydoc-") else own_text(text)
-
-    @property
-    def text(self) -> str:
-        """See `LanguageModelTask.text`."""
-        return self.settings.text
-
-    @property
-    def lanes(self) -> int:
-        """See `LanguageModelTask.lanes`."""
-        return self.protocol.lanes
-
-    @property
     def symbols(self) -> str:
         """All symbols in the order of their codes."""
-        return characters_of(self._parts)
+        return characters_of(self.parts)
 
     @property
     def input_size(self) -> int:
@@ -247,10 +209,6 @@ class Characters(LanguageModelTask):
         return "\n".join([*aligned(rows), note])
 
     @cached_property
-    def _parts(self) -> Parts:
-        return open_data(self.data_set)
-
-    @cached_property
     def _windows(self) -> int:
         """Windows of an epoch: as many as fit wherever the first begins."""
         found = (len(self.codes("train")) - self.length) // self.length
@@ -264,7 +222,7 @@ class Characters(LanguageModelTask):
 
     def codes(self, part: Part) -> NDArray[np.integer]:
         """See `LanguageModelTask.codes`."""
-        codes: NDArray[np.integer] = np.asarray(self._parts[part]["codes"])
+        codes: NDArray[np.integer] = np.asarray(self.parts[part]["codes"])
         return codes
 
     def asked(self, part: Part) -> Codes:
@@ -300,11 +258,11 @@ class Characters(LanguageModelTask):
 
     def _lines_batch(self, lines: Stretches) -> Batch:
         beyond = self.input_size  # no symbol, so that its one-hot vector is all zeros
-        codes = np.full((len(lines), self.length), beyond, dtype=np.int64)
+        codes = np.full((self.length, len(lines)), beyond, dtype=np.int64)
         targets = np.full((self.length, len(lines)), IGNORED, dtype=np.int64)
         for b in range(len(lines)):
             line = lines[b].astype(np.int64)
-            codes[b, : len(line) - 1] = line[:-1]
+            codes[: len(line) - 1, b] = line[:-1]
             targets[: len(line) - 1, b] = line[1:]
         return Batch(one_hot_inputs(codes, self.input_size), torch.from_numpy(targets))
 

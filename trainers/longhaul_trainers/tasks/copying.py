@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, final
 
+import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import one_hot
 
 from longhaul_trainers.counter import Words, integers
 from longhaul_trainers.errors import SettingError
@@ -28,7 +28,7 @@ from longhaul_trainers.tasks.copying_protocols import (
     ProtocolName,
 )
 from longhaul_trainers.tasks.rows import aligned
-from longhaul_trainers.tasks.synthetic import SyntheticTask
+from longhaul_trainers.tasks.symbolic import CodedTask
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +57,7 @@ class CopyingSettings(Settings):
 
 
 @final
-class Copying(SyntheticTask):
+class Copying(CodedTask):
     """Ten symbols of eight kinds, a delay, a marker, and the ten symbols again.
 
     With delay 7 in the protocol ``arjovsky-2016`` (a dot is a blank, M the marker)::
@@ -80,13 +80,11 @@ class Copying(SyntheticTask):
     def __init__(self, settings: CopyingSettings) -> None:
         super().__init__(settings)
         layout = self.protocol.layout
-        codes = torch.tensor(layout.codes(settings.delay))
-        self._length = PATTERN + len(codes)
-        # What all sequences share, (T, 1, I) and (T, 1); the pattern's rows are still empty.
-        self._inputs = torch.zeros(self._length, 1, CODES)
-        self._inputs[PATTERN:, 0] = one_hot(codes, CODES).float()
-        unread = BLANK if layout.counted == "every" else IGNORED
-        self._targets = torch.full((self._length, 1), unread, dtype=torch.int64)
+        # What all sequences share; the pattern's steps are still empty.
+        codes = [BLANK] * PATTERN + list(layout.codes(settings.delay))
+        self._length = len(codes)
+        self._codes = np.array(codes, dtype=np.int64)[:, None]
+        self._unread = BLANK if layout.counted == "every" else IGNORED
 
     @property
     def protocol(self) -> CopyingProtocol:
@@ -127,21 +125,21 @@ class Copying(SyntheticTask):
         """One for each symbol of the pattern, and one for the place of a marker that moves."""
         return PATTERN + self.protocol.layout.moving
 
-    def sequences(self, words: Words) -> Batch:
-        """See `SyntheticTask.sequences`."""
+    def drawn(self, words: Words) -> Batch:
+        """See `SyntheticTask.drawn`."""
         size = len(words)
-        pattern = torch.from_numpy(integers(words[:, :PATTERN], SYMBOLS) + 1).T
-        inputs = self._inputs.repeat(1, size, 1)
-        inputs[:PATTERN].scatter_(2, pattern.unsqueeze(2), 1.0)
-        targets = self._targets.repeat(1, size)
-        if not self.protocol.layout.moving:
+        pattern = integers(words[:, :PATTERN], SYMBOLS).T + 1
+        codes = np.repeat(self._codes, size, axis=1)
+        codes[:PATTERN] = pattern
+        targets = np.full((self._length, size), self._unread, dtype=np.int64)
+        if self.protocol.layout.moving:
+            markers = integers(words[:, PATTERN], self.settings.delay - 1) + PATTERN + 1
+            codes[markers, np.arange(size)] = MARKER
+            recalled = markers + 1 + np.arange(PATTERN)[:, None]
+            np.put_along_axis(targets, recalled, pattern, axis=0)
+        else:
             targets[-PATTERN:] = pattern
-            return Batch(inputs, targets)
-        places = integers(words[:, PATTERN], self.settings.delay - 1) + PATTERN + 1
-        markers = torch.from_numpy(places)
-        inputs[markers, torch.arange(size)] = one_hot(torch.tensor(MARKER), CODES).float()
-        recalled = markers + 1 + torch.arange(PATTERN).unsqueeze(1)
-        return Batch(inputs, targets.scatter_(0, recalled, pattern))
+        return Batch(torch.from_numpy(codes), torch.from_numpy(targets))
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Mean cross entropy in nats over all sequences and counted steps.

@@ -159,8 +159,8 @@ class Delay(RegressionTask, SyntheticTask):
         """Four normal numbers a word, two for each frequency."""
         return -(-2 * self.settings.frequencies // PER_WORD)
 
-    def sequences(self, words: Words) -> Batch:
-        """See `DrawnTask.sequences`."""
+    def drawn(self, words: Words) -> Batch:
+        """See `SyntheticTask.drawn`."""
         settings = self.settings
         noise = torch.from_numpy(self._noise(words)[:, : settings.length].T.copy()).unsqueeze(2)
         targets = torch.zeros_like(noise)

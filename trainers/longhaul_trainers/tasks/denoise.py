@@ -16,7 +16,7 @@ from longhaul_trainers.counter import Words, distinct_integers, integers
 from longhaul_trainers.settings import Settings, setting
 from longhaul_trainers.tasks.base import Batch, Protocol
 from longhaul_trainers.tasks.rows import aligned
-from longhaul_trainers.tasks.symbolic import SymbolicTask, one_hot_inputs
+from longhaul_trainers.tasks.symbolic import SymbolicTask
 
 RECALLED: Final = 10
 """Symbols to recall."""
@@ -154,22 +154,22 @@ class Denoise(SymbolicTask):
         """For each symbol one for its place and one for itself."""
         return 2 * RECALLED
 
-    def sequences(self, words: Words) -> Batch:
-        """See `SyntheticTask.sequences`."""
+    def drawn(self, words: Words) -> Batch:
+        """See `SyntheticTask.drawn`."""
         size = len(words)
         room = self.settings.delay + RECALLED - 1
         draw = distinct_integers if self.protocol.distinct else integers
-        places = np.sort(draw(words[:, :RECALLED], room), axis=1)
-        symbols = integers(words[:, RECALLED:], SYMBOLS) + 1
-        codes = np.full((size, self.length), BLANK, dtype=np.int64)
-        codes[:, room] = MARKER
+        places = np.sort(draw(words[:, :RECALLED], room), axis=1).T
+        symbols = integers(words[:, RECALLED:], SYMBOLS).T + 1
+        codes = np.full((self.length, size), BLANK, dtype=np.int64)
+        codes[room] = MARKER
         row = np.arange(size)
-        for i in range(RECALLED):
+        for place, symbol in zip(places, symbols, strict=True):
             # One after the other: at one place, the later symbol stays.
-            codes[row, places[:, i]] = symbols[:, i]
+            codes[place, row] = symbol
         targets = torch.full((self.length, size), BLANK, dtype=torch.int64)
-        targets[-RECALLED:] = torch.from_numpy(symbols).T
-        return Batch(one_hot_inputs(codes, self.input_size), targets)
+        targets[-RECALLED:] = torch.from_numpy(symbols)
+        return Batch(torch.from_numpy(codes), targets)
 
     def metrics(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
         """``accuracy``: share of the recalled symbols that the largest logit names."""

@@ -33,14 +33,19 @@ class EpochOrder:
 
     def batch(self, seed: int, step: int, batch_size: int) -> NDArray[np.int64]:
         """The sequences of training step ``step`` (the first is 0), shape (batch_size,)."""
-        first = step * batch_size
-        places = np.arange(first, first + batch_size)
-        epochs, within = np.divmod(places, self._size)
-        found = np.empty(batch_size, dtype=np.int64)
-        for epoch in range(first // self._size, (first + batch_size - 1) // self._size + 1):
-            here = epochs == epoch
-            found[here] = self.epoch(seed, epoch)[within[here]]
-        return found
+        return self.batches(seed, step, batch_size, 1).reshape(batch_size)
+
+    def batches(self, seed: int, step: int, batch_size: int, steps: int) -> NDArray[np.int64]:
+        """Those of ``steps`` training steps from ``step`` on, shape (steps, batch_size)."""
+        at, end = step * batch_size, (step + steps) * batch_size
+        found = []
+        while at < end:
+            epoch, within = divmod(at, self._size)
+            here = self.epoch(seed, epoch)[within : within + end - at]
+            found.append(here)
+            at += len(here)
+        places: NDArray[np.int64] = np.concatenate(found, dtype=np.int64)
+        return places.reshape(steps, batch_size)
 
     def epoch(self, seed: int, epoch: int) -> NDArray[np.int32]:
         """All sequences in the order of one epoch, shape (size,)."""

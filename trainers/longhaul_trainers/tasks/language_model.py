@@ -4,21 +4,85 @@ T time steps, B sequences, V symbols: characters, or words.
 """
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from longhaul_trainers.data.columns import Parts
+from longhaul_trainers.data.data_set import DataSet
+from longhaul_trainers.data.known import DATA_SETS
+from longhaul_trainers.data.store import open_data
+from longhaul_trainers.data.texts import pydoc_name
 from longhaul_trainers.errors import UnusableDataError
-from longhaul_trainers.tasks.base import WITH_ACCURACY, Batch, Better, Split, Task
+from longhaul_trainers.settings import Settings, setting
+from longhaul_trainers.tasks.base import WITH_ACCURACY, Batch, Better, Protocol, Split, Task
 from longhaul_trainers.tasks.counted import accuracy, counted, cross_entropy
 from longhaul_trainers.tasks.next_frame import Part
 from longhaul_trainers.tasks.symbolic import one_hot_inputs
 
 Codes = NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LanguageModelSettings(Settings):
+    """Which text.
+
+    ``pydoc`` becomes the name of the text that this Python has, with its version and hash.
+    """
+
+    text: str = setting(
+        "pydoc",
+        structural=True,
+        searchable=False,
+        help="ptb; pydoc, the help of this Python (always there); or a text file, absolute or in "
+        "the folder LONGHAUL_DATA",
+    )
+
+    def __post_init__(self) -> None:
+        """Gives the text that comes with Python its exact name."""
+        if self.text == "pydoc":
+            object.__setattr__(self, "text", pydoc_name())
+
+
+@dataclass(frozen=True, kw_only=True)
+class LanguageModelProtocol(Protocol):
+    """A protocol of a language model.
+
+    Attributes:
+        length: symbols of one sequence, after which back-propagation is truncated.
+        lanes: lanes of an evaluation set, where texts are passed in lanes.
+    """
+
+    length: int
+    lanes: int = 0
+
+
+@dataclass(frozen=True)
+class TextSources:
+    """Where the texts of a task come from.
+
+    Attributes:
+        treebank: name of the data set that is the text ``ptb``.
+        pydoc: the data set of a text that comes with Python, from its exact name.
+        own: that of a file.
+    """
+
+    treebank: str
+    pydoc: Callable[[str], DataSet]
+    own: Callable[[str], DataSet]
+
+    def data_set(self, text: str) -> DataSet:
+        """The data set of a text as the settings name it."""
+        if text == "ptb":
+            known: DataSet = DATA_SETS.get(self.treebank)
+            return known
+        return self.pydoc(text) if text.startswith("pydoc-") else self.own(text)
 
 
 class LanguageModelTask(Task):
@@ -31,6 +95,23 @@ class LanguageModelTask(Task):
 
     reads = "every"
     same_everywhere = False
+    sources: ClassVar[TextSources]
+    settings: LanguageModelSettings
+
+    @property
+    def text(self) -> str:
+        """The name of the text."""
+        return self.settings.text
+
+    @property
+    def data_set(self) -> DataSet:
+        """Where the text comes from."""
+        return self.sources.data_set(self.text)
+
+    @cached_property
+    def parts(self) -> Parts:
+        """The text as it was converted."""
+        return open_data(self.data_set)
 
     @abstractmethod
     def codes(self, part: Part) -> NDArray[np.integer]:
@@ -38,13 +119,13 @@ class LanguageModelTask(Task):
 
     @property
     @abstractmethod
-    def lanes(self) -> int:
-        """Lanes of an evaluation set."""
+    def protocol(self) -> LanguageModelProtocol:
+        """See `Task.protocol`."""
 
     @property
-    @abstractmethod
-    def text(self) -> str:
-        """The name of the text."""
+    def lanes(self) -> int:
+        """Lanes of an evaluation set."""
+        return self.protocol.lanes
 
     @property
     def output_size(self) -> int:
@@ -128,9 +209,8 @@ class LanguageModelTask(Task):
 
     def cut(self, part: Part, starts: Codes, steps: int) -> Batch:
         """Sequences of equal length that begin at ``starts``."""
-        found = self.codes(part)[starts[:, None] + np.arange(steps + 1)].astype(np.int64)
-        inputs = one_hot_inputs(found[:, :-1], self.input_size)
-        return Batch(inputs, torch.from_numpy(np.ascontiguousarray(found[:, 1:].T)))
+        found = self.codes(part)[starts[:, None] + np.arange(steps + 1)].T.astype(np.int64)
+        return Batch(one_hot_inputs(found[:-1], self.input_size), torch.from_numpy(found[1:]))
 
     def too_short(self, problem: str) -> UnusableDataError:
         """What is said of a text that is not long enough."""

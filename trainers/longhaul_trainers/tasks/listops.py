@@ -24,6 +24,7 @@ from longhaul_trainers.tasks.base import WITH_ACCURACY, Batch, Better, Protocol,
 from longhaul_trainers.tasks.counted import accuracy, cross_entropy
 from longhaul_trainers.tasks.epochs import EpochOrder
 from longhaul_trainers.tasks.listops_trees import Rules, Trees, different_trees
+from longhaul_trainers.tasks.symbolic import one_hot_inputs
 from longhaul_trainers.tasks.synthetic import FiniteProtocol, FiniteSettings
 
 SYMBOLS: Final = (
@@ -266,10 +267,8 @@ class ListOps(Task):
         for column, index in enumerate(indices):
             symbols = trees[index]
             codes[self.length - len(symbols) :, column] = symbols
-        steps = torch.from_numpy(codes).unsqueeze(2)
-        inputs = torch.zeros(self.length, len(indices), self.input_size)
         answers = torch.from_numpy(trees.values[indices].astype(np.int64))
-        return Batch(inputs.scatter_(2, steps, 1.0), answers.unsqueeze(0))
+        return Batch(one_hot_inputs(codes, self.input_size), answers.unsqueeze(0))
 
 
 @lru_cache(maxsize=2)

@@ -17,7 +17,7 @@ from longhaul_trainers.errors import SettingError
 from longhaul_trainers.settings import Settings, setting
 from longhaul_trainers.tasks.base import IGNORED, Batch, Protocol
 from longhaul_trainers.tasks.rows import aligned, ends
-from longhaul_trainers.tasks.symbolic import SymbolicTask, one_hot_inputs
+from longhaul_trainers.tasks.symbolic import SymbolicTask
 
 FILLER: Final = 0
 POWER: Final = 0.01
@@ -168,23 +168,22 @@ class MQAR(SymbolicTask):
         """For each pair one for the key, the value and the gap; one for each filler."""
         return self.settings.pairs + self.length
 
-    def sequences(self, words: Words) -> Batch:
-        """See `SyntheticTask.sequences`."""
+    def drawn(self, words: Words) -> Batch:
+        """See `SyntheticTask.drawn`."""
         pairs, half, size = self.settings.pairs, self.settings.vocabulary // 2, len(words)
         keys_from, values_from, gaps_from, rest = np.split(words, [pairs, 2 * pairs, 3 * pairs], 1)
         keys = 1 + distinct_integers(keys_from, half - 1)
         values = half + distinct_integers(values_from, half)
         queries = 2 * pairs + 2 * _gaps(gaps_from, self.length // 2 - pairs)
-        codes = np.full((size, self.length), FILLER, dtype=np.int64)
+        codes = np.full((self.length, size), FILLER, dtype=np.int64)
         if self.protocol.random_fillers:
-            codes[:, 2 * pairs :] = integers(rest, self.settings.vocabulary)
-        codes[:, 0 : 2 * pairs : 2] = keys
-        codes[:, 1 : 2 * pairs : 2] = values
-        np.put_along_axis(codes, queries, keys, axis=1)
-        targets = np.full((size, self.length), IGNORED, dtype=np.int64)
-        np.put_along_axis(targets, queries, values, axis=1)
-        by_step = torch.from_numpy(np.ascontiguousarray(targets.T))
-        return Batch(one_hot_inputs(codes, self.input_size), by_step)
+            codes[2 * pairs :] = integers(rest, self.settings.vocabulary).T
+        codes[0 : 2 * pairs : 2] = keys.T
+        codes[1 : 2 * pairs : 2] = values.T
+        np.put_along_axis(codes, queries.T, keys.T, axis=0)
+        targets = np.full((self.length, size), IGNORED, dtype=np.int64)
+        np.put_along_axis(targets, queries.T, values.T, axis=0)
+        return Batch(torch.from_numpy(codes), torch.from_numpy(targets))
 
     def example(self) -> str:
         """See `Task.example`."""

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from longhaul_trainers.tasks.ahead import StepsAhead
 from longhaul_trainers.tasks.base import Batch, Split, Task
 from longhaul_trainers.tasks.counted import counted
 from longhaul_trainers.tasks.epochs import EpochOrder
@@ -52,8 +53,7 @@ class NextFrameTask(Task):
 
     def training_batch(self, seed: int, step: int, batch_size: int) -> Batch:
         """See `Task.training_batch`."""
-        chosen = self._pieces.take(self._order.batch(seed, step, batch_size))
-        return self._batch(chosen, self.length)
+        return self._ahead.batch(seed, step, batch_size)
 
     def evaluation_set(self, split: Split, size: int) -> Batch:
         """See `Task.evaluation_set`; sequences are never cut here."""
@@ -72,7 +72,11 @@ class NextFrameTask(Task):
 
     def prepared(self, frames: NDArray[np.generic]) -> NDArray[np.float32]:
         """Frames (n, I) as stored, made what the cell reads and predicts."""
-        return frames.astype(np.float32)
+        return frames.astype(np.float32, copy=False)
+
+    def prepared_sequences(self, chosen: Stretches) -> list[NDArray[np.float32]]:
+        """`prepared` of each of some sequences."""
+        return [self.prepared(one) for one in chosen.rows()]
 
     def asked(self, part: Part) -> NDArray[np.float32]:
         """All frames of a part that are asked for, as stored, (total, I)."""
@@ -86,12 +90,20 @@ class NextFrameTask(Task):
         return self.sequences("train").cut(self.longest_piece, abs(self.ahead))
 
     @cached_property
+    def _ahead(self) -> StepsAhead:
+        return StepsAhead(self._found_steps)
+
+    def _found_steps(self, seed: int, step: int, steps: int, batch_size: int) -> Iterator[Batch]:
+        for chosen in self._order.batches(seed, step, batch_size, steps):
+            yield self._batch(self._pieces.take(chosen), self.length)
+
+    @cached_property
     def _order(self) -> EpochOrder:
         return EpochOrder(len(self._pieces), self.settings.name)
 
     def _batch(self, chosen: Stretches, steps: int) -> Batch:
         before, after = max(0, -self.ahead), max(0, self.ahead)
-        frames = [self.prepared(chosen[i]) for i in range(len(chosen))]
+        frames = self.prepared_sequences(chosen)
         inputs = pad([one[before : len(one) - after] for one in frames], steps, 0.0)
         targets = pad([one[after : len(one) - before] for one in frames], steps, np.nan)
         return Batch(inputs, targets)

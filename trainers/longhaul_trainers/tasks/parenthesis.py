@@ -18,8 +18,7 @@ from longhaul_trainers.counter import Words, integers
 from longhaul_trainers.settings import Settings, setting
 from longhaul_trainers.tasks.base import WITH_ACCURACY, Batch, Better, Protocol
 from longhaul_trainers.tasks.rows import aligned
-from longhaul_trainers.tasks.symbolic import one_hot_inputs
-from longhaul_trainers.tasks.synthetic import SyntheticTask
+from longhaul_trainers.tasks.symbolic import CodedTask
 
 KINDS: Final = 10
 """Kinds of brackets."""
@@ -64,7 +63,7 @@ class ParenthesisSettings(Settings):
 
 
 @final
-class Parenthesis(SyntheticTask):
+class Parenthesis(CodedTask):
     """Brackets of ten kinds among noise: at every step, how many of each kind are open.
 
     Looking at two kinds (a dot is noise)::
@@ -145,21 +144,29 @@ class Parenthesis(SyntheticTask):
         """One a step."""
         return self.length
 
-    def sequences(self, words: Words) -> Batch:
-        """See `SyntheticTask.sequences`."""
-        codes = integers(words, self.input_size)
-        row = np.arange(len(words))
-        moves = np.zeros((self.length, len(words), KINDS + NOISE // 2), dtype=np.int8)
-        moves[np.arange(self.length)[:, None], row, codes.T // 2] = 1 - 2 * (codes.T % 2)
-        counts = np.zeros((len(words), KINDS), dtype=np.int8)
-        found = np.empty((self.length, len(words), KINDS), dtype=np.int64)
-        for t in range(self.length):
-            counts += moves[t, :, :KINDS]
+    def drawn(self, words: Words) -> Batch:
+        """See `SyntheticTask.drawn`."""
+        codes = np.ascontiguousarray(integers(words, self.input_size).T, dtype=np.int8)
+        # What each step adds to each count, which then becomes the count itself.
+        found = np.zeros((self.length, KINDS + NOISE // 2, len(words)), dtype=np.int8)
+        kinds = codes[:, None] >> 1
+        np.put_along_axis(found, kinds, 1 - 2 * (codes[:, None] & 1), axis=1)
+        found = found[:, :KINDS]
+        counts = np.zeros((KINDS, len(words)), dtype=np.int8)
+        for now in found:
             # both ends by one operation each: np.clip takes several times as long
-            np.minimum(counts, MOST, out=counts)
-            np.maximum(counts, 0, out=counts)
-            found[t] = counts
-        return Batch(one_hot_inputs(codes, self.input_size), torch.from_numpy(found))
+            np.add(counts, now, out=now)
+            np.minimum(now, MOST, out=now)
+            np.maximum(now, 0, out=now)
+            counts = now
+        return Batch(torch.from_numpy(codes), torch.from_numpy(found.transpose(0, 2, 1)))
+
+    def shown(self, drawn: Batch) -> Batch:
+        """See `SyntheticTask.shown`; counts are drawn in as few bytes as they need."""
+        shown = super().shown(drawn)
+        return Batch(
+            shown.inputs, drawn.targets.to(torch.int64, memory_format=torch.contiguous_format)
+        )
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Mean cross entropy in nats over all sequences, steps and kinds.

@@ -16,7 +16,7 @@ from longhaul_trainers.errors import SettingError
 from longhaul_trainers.settings import Settings, setting
 from longhaul_trainers.tasks.base import Batch, Protocol
 from longhaul_trainers.tasks.rows import aligned, ends
-from longhaul_trainers.tasks.symbolic import SymbolicTask, one_hot_inputs
+from longhaul_trainers.tasks.symbolic import SymbolicTask
 
 DIGITS: Final = 10
 QUESTION_MARK: Final = 0
@@ -118,19 +118,19 @@ class Recall(SymbolicTask):
         """For each pair one for the key and one for the digit, and one for the question."""
         return 2 * self.keys + 1
 
-    def sequences(self, words: Words) -> Batch:
-        """See `SyntheticTask.sequences`."""
+    def drawn(self, words: Words) -> Batch:
+        """See `SyntheticTask.drawn`."""
         size, n = len(words), self.keys
         order = distinct_integers(words[:, :n], n)
         digits = integers(words[:, n : 2 * n], DIGITS)
         asked = integers(words[:, 2 * n], n)
         row = np.arange(size)
-        codes = np.full((size, self.length), QUESTION_MARK, dtype=np.int64)
-        codes[:, 0 : 2 * n : 2] = 1 + order
-        codes[:, 1 : 2 * n : 2] = 1 + n + digits
-        codes[:, -1] = 1 + order[row, asked]
+        codes = np.full((self.length, size), QUESTION_MARK, dtype=np.int64)
+        codes[0 : 2 * n : 2] = 1 + order.T
+        codes[1 : 2 * n : 2] = 1 + n + digits.T
+        codes[-1] = 1 + order[row, asked]
         targets = torch.from_numpy(digits[row, asked]).unsqueeze(0)
-        return Batch(one_hot_inputs(codes, self.input_size), targets)
+        return Batch(torch.from_numpy(codes), targets)
 
     def example(self) -> str:
         """See `Task.example`."""

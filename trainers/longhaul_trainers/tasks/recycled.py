@@ -2,12 +2,15 @@
 
 A batch of many megabytes, made anew at each step, costs more in pages that the system hands out,
 one fault each, than in what is written to them. So a task keeps the last ones, and writes into one
-that nobody holds any more.
+that nobody holds any more. Where most of a batch is blank, one-hot or padded, only what was written
+into it is made blank again.
 """
 
 import math
 import sys
 import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import final
 
 import numpy as np
@@ -15,14 +18,52 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-LEAST_BYTES = 1 << 20
+LEAST_BYTES = 1 << 17
 """Smaller ones are as well made anew."""
 MOST_BYTES = 1 << 26
 """Larger ones are never kept: nobody makes them at each step."""
-KEPT = 2
-"""Arrays at most: one in use while the next is made."""
-_OURS = 3
-"""References to an array that only this list, a loop over it and `getrefcount` have."""
+KEPT_BYTES = 2 * MOST_BYTES
+KEPT = 24
+"""Arrays at most: some in use while the next are made."""
+_OURS = 2
+"""References to an array that only its entry here and `getrefcount` have."""
+
+Numbers = NDArray[np.float32]
+Undo = Callable[[Numbers, Sequence[int]], bool]
+
+
+@dataclass(eq=False)
+class Blank:
+    """A tensor full of one number, to be written into.
+
+    Attributes:
+        array: its memory.
+        fill: that number.
+        undo: makes the array blank again where it was written, and says whether it could: not, as
+            far as it can see, where somebody else has written to it since. It may leave out those
+            first steps of each sequence, their numbers, that are written next.
+    """
+
+    array: Numbers
+    fill: float
+    undo: Undo | None = None
+
+    @property
+    def tensor(self) -> Tensor:
+        """What is to be given away: it holds the array for as long as its storage lives."""
+        return torch.from_numpy(self.array)
+
+    @property
+    def is_free(self) -> bool:
+        """Whether nobody has the tensor, or a view of it."""
+        return sys.getrefcount(self.array) == _OURS
+
+    def clear(self, fill: float, written: Sequence[int]) -> None:
+        """Makes it blank again, but perhaps for so many first steps of each sequence."""
+        undo, self.undo = self.undo, None
+        if undo is None or not _same(fill, self.fill) or not undo(self.array, written):
+            self.array.fill(fill)
+        self.fill = fill
 
 
 @final
@@ -30,19 +71,52 @@ class Recycled:
     """Float32 tensors whose memory is used again once nobody has the tensor, or a view of it."""
 
     def __init__(self) -> None:
-        self._arrays: list[NDArray[np.float32]] = []
+        self._kept: list[Blank] = []
 
     def empty(self, *shape: int) -> Tensor:
         """A tensor of this shape with anything in it."""
-        if not LEAST_BYTES <= 4 * math.prod(shape) <= MOST_BYTES:
+        if not _is_kept(shape):
             return torch.empty(*shape)
-        for array in self._arrays:
-            # A tensor made of an array holds a reference to it for as long as its storage lives.
-            if array.shape == shape and sys.getrefcount(array) == _OURS:
-                return torch.from_numpy(array)
-        made = np.empty(shape, dtype=np.float32)
-        self._arrays = [*self._arrays[1 - KEPT :], made]
-        return torch.from_numpy(made)
+        found = self._free(shape, math.nan)
+        if found is None:
+            found = self._keep(Blank(np.empty(shape, dtype=np.float32), math.nan))
+        found.undo = None
+        return found.tensor
+
+    def blank(self, fill: float, *shape: int, written: Sequence[int] = ()) -> Blank:
+        """One of this shape, full of ``fill``; whoever writes into it sets its ``undo``.
+
+        Args:
+            fill: the number.
+            shape: (T, B, I).
+            written: first steps of each sequence that are written whatever they hold.
+        """
+        if not _is_kept(shape):
+            return Blank(np.full(shape, fill, dtype=np.float32), fill)
+        found = self._free(shape, fill)
+        if found is None:
+            return self._keep(Blank(np.full(shape, fill, dtype=np.float32), fill))
+        found.clear(fill, written)
+        return found
+
+    def _free(self, shape: tuple[int, ...], fill: float) -> Blank | None:
+        free = [one for one in self._kept if one.array.shape == shape and one.is_free]
+        # Inputs and targets of one batch may differ in nothing but what they are filled with.
+        return min(free, key=lambda one: not _same(one.fill, fill), default=None)
+
+    def _keep(self, made: Blank) -> Blank:
+        self._kept.append(made)
+        while len(self._kept) > KEPT or sum(one.array.nbytes for one in self._kept) > KEPT_BYTES:
+            del self._kept[0]
+        return made
+
+
+def _is_kept(shape: tuple[int, ...]) -> bool:
+    return LEAST_BYTES <= 4 * math.prod(shape) <= MOST_BYTES
+
+
+def _same(one: float, other: float) -> bool:
+    return one == other or (math.isnan(one) and math.isnan(other))
 
 
 class _OfThread(threading.local):

@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate, pairwise
 from pathlib import PurePath
 from typing import ClassVar, Final, Literal, final
 
@@ -203,6 +204,13 @@ class Sequences(NextFrameTask):
             numbers = (numbers - mean) / deviation
         return numbers
 
+    def prepared_sequences(self, chosen: Stretches) -> list[NDArray[np.float32]]:
+        """See `NextFrameTask.prepared_sequences`; all by one call, for there may be many."""
+        frames = chosen.rows()
+        prepared = self.prepared(np.concatenate(frames))
+        ends = list(accumulate(map(len, frames), initial=0))
+        return [prepared[first:end] for first, end in pairwise(ends)]
+
     def weight(self, targets: Tensor) -> int:
         """The number of sequences, or of counted frames."""
         return int(counted(targets).sum()) if self.classifies else super().weight(targets)
@@ -245,7 +253,7 @@ class Sequences(NextFrameTask):
     def _batch(self, chosen: Stretches, steps: int) -> Batch:
         if not self.classifies:
             return super()._batch(chosen, steps)
-        frames = [self.prepared(chosen[i]) for i in range(len(chosen))]
+        frames = self.prepared_sequences(chosen)
         targets = np.full((steps, len(frames)), IGNORED, dtype=np.int64)
         # A sequence is known by its first row, which is where the labels are looked up.
         places = np.searchsorted(self._all.bounds[:, 0], chosen.bounds[:, 0])

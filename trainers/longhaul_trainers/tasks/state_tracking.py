@@ -17,7 +17,7 @@ from longhaul_trainers.settings import Settings, setting
 from longhaul_trainers.tasks.base import IGNORED, Batch, Protocol, Solved
 from longhaul_trainers.tasks.languages import LANGUAGES, Language
 from longhaul_trainers.tasks.rows import aligned, ends
-from longhaul_trainers.tasks.symbolic import SymbolicTask, one_hot_inputs
+from longhaul_trainers.tasks.symbolic import SymbolicTask
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -236,14 +236,14 @@ class StateTracking(SymbolicTask):
         # An even length is lowered by one, so that a string ends with a digit.
         return [n - (n % 2 == 0) for n in range(shortest, longest + 1)]
 
-    def sequences(self, words: Words) -> Batch:
-        """See `SyntheticTask.sequences`."""
+    def drawn(self, words: Words) -> Batch:
+        """See `SyntheticTask.drawn`."""
         return self._batch(words, self.string_lengths(self.protocol.shortest, self.settings.length))
 
     def evaluation_sequences(self, stream: Stream, rows: int, first: int) -> Batch:
         """The strings are longer than in training, and so is T: `evaluation_steps`."""
         words = stream.words(rows, 1 + self.evaluation_steps, first_row=first)
-        return self._batch(words, self.evaluation_lengths)
+        return self.shown(self._batch(words, self.evaluation_lengths))
 
     @cached_property
     def evaluation_lengths(self) -> list[int]:
@@ -289,7 +289,7 @@ class StateTracking(SymbolicTask):
             codes[row, due] = self.input_size - 1
         targets = torch.full((steps, size), IGNORED, dtype=torch.int64)
         targets[due, row] = torch.from_numpy(answers)
-        return Batch(one_hot_inputs(codes, self.input_size), targets)
+        return Batch(torch.from_numpy(np.ascontiguousarray(codes.T)), targets)
 
 
 def _entropy(odds: np.ndarray) -> float:

@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
 from longhaul_trainers.data.columns import Column, Ragged
-from longhaul_trainers.tasks.recycled import recycled
+from longhaul_trainers.tasks.recycled import Numbers, recycled
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,10 @@ class Stretches:
     def __getitem__(self, index: int) -> NDArray[np.generic]:
         first, end = self.bounds[index].tolist()
         return self.values[first:end]
+
+    def rows(self) -> list[NDArray[np.generic]]:
+        """All of them, by their numbers."""
+        return [self.values[first:end] for first, end in self.bounds.tolist()]
 
     @property
     def longest(self) -> int:
@@ -65,9 +70,18 @@ class Stretches:
 
 def pad(rows: Sequence[NDArray[np.float32]], steps: int, fill: float) -> Tensor:
     """Arrays (n, I) side by side with ``fill`` behind each, (steps, B, I)."""
-    padded = recycled().empty(steps, len(rows), rows[0].shape[1])
-    numbers = padded.numpy()
+    lengths = [len(one) for one in rows]
+    padded = recycled().blank(fill, steps, len(rows), rows[0].shape[1], written=lengths)
     for b, one in enumerate(rows):
-        numbers[: len(one), b] = one
-        numbers[len(one) :, b] = fill
-    return padded
+        padded.array[: len(one), b] = one
+    padded.undo = partial(_take_back, lengths, fill)
+    return padded.tensor
+
+
+def _take_back(lengths: Sequence[int], fill: float, array: Numbers, written: Sequence[int]) -> bool:
+    last = array[-1]
+    untouched = bool((np.isnan(last) if np.isnan(fill) else last == fill).all())
+    for b, (length, next_length) in enumerate(zip(lengths, written, strict=True)):
+        if next_length < length:
+            array[next_length:length, b] = fill
+    return untouched

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import cast
 
-import torch
-
 from longhaul_trainers.counter import Stream, Words
 from longhaul_trainers.settings import Settings, setting
+from longhaul_trainers.tasks.ahead import BLOCK_BYTES, StepsAhead
 from longhaul_trainers.tasks.base import Batch, Protocol, Split, Task
+from longhaul_trainers.tasks.by_sequence import BySequence
 from longhaul_trainers.tasks.epochs import EpochOrder
 
 
@@ -55,8 +55,37 @@ class SyntheticTask(DrawnTask):
 
     def training_batch(self, seed: int, step: int, batch_size: int) -> Batch:
         """See `Task.training_batch`."""
+        return self._ahead.batch(seed, step, batch_size)
+
+    def sequences(self, words: Words) -> Batch:
+        """See `DrawnTask.sequences`."""
+        return self.shown(self.drawn(words))
+
+    @abstractmethod
+    def drawn(self, words: Words) -> Batch:
+        """All that is random about the sequences made from the rows of ``words``, no larger."""
+
+    def shown(self, drawn: Batch) -> Batch:
+        """What the cell gets of it."""
+        return drawn
+
+    @cached_property
+    def _ahead(self) -> StepsAhead:
+        return StepsAhead(self._shown_steps)
+
+    @cached_property
+    def _draws(self) -> StepsAhead:
+        # What is drawn is smaller than what is shown of it, so that it is made for more steps.
+        return StepsAhead(self._drawn_steps, BLOCK_BYTES // 8)
+
+    def _shown_steps(self, seed: int, step: int, steps: int, batch_size: int) -> Iterator[Batch]:
+        for at in range(step, step + steps):
+            yield self.shown(self._draws.batch(seed, at, batch_size))
+
+    def _drawn_steps(self, seed: int, step: int, steps: int, batch_size: int) -> Iterator[Batch]:
         stream = Stream(self.settings.name, "training", seed)
-        return self.sequences(stream.words(batch_size, self.words_per_sequence, step=step))
+        words = stream.words_of_steps(batch_size, self.words_per_sequence, step=step, steps=steps)
+        return self.drawn(words).split(batch_size)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,15 +133,22 @@ class FiniteTask(DrawnTask):
 
     def training_batch(self, seed: int, step: int, batch_size: int) -> Batch:
         """See `Task.training_batch`."""
-        chosen = torch.from_numpy(self._order.batch(seed, step, batch_size))
-        whole = _training_set(type(self), self._finite_settings)
-        return Batch(whole.inputs[:, chosen], whole.targets[:, chosen])
+        return self._ahead.batch(seed, step, batch_size)
 
     def evaluation_chunks(self, split: Split, size: int, sequences: int) -> Iterator[Batch]:
         """See `Task.evaluation_chunks`; at most as many as the protocol has."""
         protocol = self.protocol
         held = protocol.validation_size if split == "validation" else protocol.test_size
         return super().evaluation_chunks(split, min(size, held), sequences)
+
+    @cached_property
+    def _ahead(self) -> StepsAhead:
+        return StepsAhead(self._found_steps)
+
+    def _found_steps(self, seed: int, step: int, steps: int, batch_size: int) -> Iterator[Batch]:
+        inputs, targets = _training_set(type(self), self._finite_settings)
+        for chosen in self._order.batches(seed, step, batch_size, steps):
+            yield Batch(inputs.take(chosen), targets.take(chosen))
 
     @cached_property
     def _order(self) -> EpochOrder:
@@ -124,8 +160,11 @@ class FiniteTask(DrawnTask):
 
 
 @lru_cache(maxsize=2)
-def _training_set(task_type: type[FiniteTask], settings: FiniteSettings) -> Batch:
+def _training_set(
+    task_type: type[FiniteTask], settings: FiniteSettings
+) -> tuple[BySequence, BySequence]:
     # Kept from one trial to the next in the same process, which mostly have the same task.
     task = task_type(settings)
     stream = Stream(settings.name, "training set")
-    return task.sequences(stream.words(task.training_size, task.words_per_sequence))
+    whole = task.sequences(stream.words(task.training_size, task.words_per_sequence))
+    return BySequence(whole.inputs), BySequence(whole.targets)

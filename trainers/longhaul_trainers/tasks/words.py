@@ -10,23 +10,23 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from longhaul_trainers.data.columns import Parts
-from longhaul_trainers.data.data_set import DataSet
-from longhaul_trainers.data.known import DATA_SETS
-from longhaul_trainers.data.store import open_data
-from longhaul_trainers.data.texts import pydoc_name
 from longhaul_trainers.data.words import (
     PTB_WORDS_COUNT,
     own_words,
     pydoc_words,
     vocabulary_of,
 )
-from longhaul_trainers.settings import Settings, setting
+from longhaul_trainers.settings import setting
 from longhaul_trainers.tasks.base import WITH_ACCURACY, Better, Protocol
-from longhaul_trainers.tasks.language_model import LanguageModelTask
+from longhaul_trainers.tasks.language_model import (
+    LanguageModelProtocol,
+    LanguageModelSettings,
+    LanguageModelTask,
+    TextSources,
+)
 from longhaul_trainers.tasks.next_frame import Part
 from longhaul_trainers.tasks.rows import aligned
-from longhaul_trainers.tasks.word_protocols import PROTOCOLS, ProtocolName, WordsProtocol
+from longhaul_trainers.tasks.word_protocols import PROTOCOLS, ProtocolName
 
 _SHOWN = 7
 _WIDEST = 10
@@ -34,23 +34,13 @@ _PTB_UNIGRAM_PERPLEXITY = 639.3
 
 
 @dataclass(frozen=True, kw_only=True)
-class WordsSettings(Settings):
-    """Which text, and how it is passed.
-
-    ``pydoc`` becomes the name of the text that this Python has, with its version and hash.
-    """
+class WordsSettings(LanguageModelSettings):
+    """Which text, and how it is passed."""
 
     name: ClassVar[str] = "words"
 
     protocol: ProtocolName = setting(
         "zaremba-2014", structural=True, searchable=False, help="how the text is cut and passed"
-    )
-    text: str = setting(
-        "pydoc",
-        structural=True,
-        searchable=False,
-        help="ptb; pydoc, the help of this Python (always there); or a text file, absolute or in "
-        "the folder LONGHAUL_DATA",
     )
     length: int | None = setting(
         None,
@@ -67,11 +57,6 @@ class WordsSettings(Settings):
         help="words that are told apart at most, the most frequent of the training text; all "
         "others are <unk>",
     )
-
-    def __post_init__(self) -> None:
-        """Gives the text that comes with Python its exact name."""
-        if self.text == "pydoc":
-            object.__setattr__(self, "text", pydoc_name())
 
 
 @final
@@ -94,35 +79,18 @@ class Words(LanguageModelTask):
 
     settings_type = WordsSettings
     protocols: ClassVar[Mapping[str, Protocol]] = PROTOCOLS
+    sources = TextSources("ptb_words", pydoc_words, own_words)
     settings: WordsSettings
 
     @property
-    def protocol(self) -> WordsProtocol:
+    def protocol(self) -> LanguageModelProtocol:
         """See `Task.protocol`."""
         return PROTOCOLS[self.settings.protocol]
-
-    @property
-    def text(self) -> str:
-        """See `LanguageModelTask.text`."""
-        return self.settings.text
-
-    @property
-    def lanes(self) -> int:
-        """See `LanguageModelTask.lanes`."""
-        return self.protocol.lanes
-
-    @property
-    def data_set(self) -> DataSet:
-        """Where the text comes from."""
-        if self.text == "ptb":
-            known: DataSet = DATA_SETS.get("ptb_words")
-            return known
-        return pydoc_words(self.text) if self.text.startswith("pydoc-") else own_words(self.text)
 
     @cached_property
     def vocabulary(self) -> list[str]:
         """The words that are told apart in the order of their codes; the first is ``<unk>``."""
-        return vocabulary_of(self._parts)[: self.settings.vocabulary]
+        return vocabulary_of(self.parts)[: self.settings.vocabulary]
 
     @property
     def input_size(self) -> int:
@@ -182,7 +150,7 @@ class Words(LanguageModelTask):
     @cached_property
     def _codes(self) -> dict[str, NDArray[np.integer]]:
         found = {
-            part: np.asarray(self._parts[part]["codes"]) for part in ("train", "validation", "test")
+            part: np.asarray(self.parts[part]["codes"]) for part in ("train", "validation", "test")
         }
         return {part: np.where(codes < self._size, codes, 0) for part, codes in found.items()}
 
@@ -191,7 +159,3 @@ class Words(LanguageModelTask):
         if self.text == "ptb":
             return min(self.settings.vocabulary, PTB_WORDS_COUNT)
         return len(self.vocabulary)
-
-    @cached_property
-    def _parts(self) -> Parts:
-        return open_data(self.data_set)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from longhaul_trainers.seeds import derive_seed
-from longhaul_trainers.slots import joined
+from longhaul_trainers.slots import joined, parted
 from longhaul_trainers.tasks.base import Batch, Task
 from longhaul_trainers.threads import one_thread_but_scans
 from longhaul_trainers.training.carried import CarriedState
@@ -222,10 +222,8 @@ class Pack:
         ).to(self.device)
         for parameter in self._parameters:
             parameter.grad = None
-        outputs = self._read(batch.inputs)
-        losses = joined(
-            [self.task.loss(outputs[p], batch.targets[:, p]) for p in range(len(self.trials))]
-        )
+        outputs = parted(self._read(batch.inputs))
+        losses = joined([self.task.loss(one, batch.targets[:, p]) for p, one in enumerate(outputs)])
         penalty = self.model.cell.penalty()
         # As the gradient of the slots' sum it reaches each from its own loss alone.
         total = losses if penalty is None else losses + penalty

@@ -175,8 +175,9 @@ def call(name: str, states: Tensor, *arguments: Tensor | int | None) -> None:
         arguments: what follows sizes and threads in its declaration; tensors on the CPU,
             contiguous, of the same type, or None for an array that is not there.
     """
-    if not all(one.dtype == states.dtype for one in arguments if isinstance(one, Tensor)):
-        raise ValueError(f"{name} takes tensors of one type")
+    for one in arguments:
+        if isinstance(one, Tensor) and one.dtype != states.dtype:
+            raise ValueError(f"{name} takes tensors of one type")
     pack, steps, batch, size = states.shape
     numbers = (pack, steps - 1, batch, size, threads_for_scans())
     run(f"{name}_{TYPES[states.dtype]}", *numbers, *arguments)
@@ -196,19 +197,24 @@ def run(name: str, *arguments: Tensor | int | None) -> int:
     loaded = library()
     if loaded is None:
         raise RuntimeError("there are no compiled scans")
-    if not all(one.is_contiguous() for one in arguments if isinstance(one, Tensor)):
-        raise ValueError(f"{name} takes contiguous tensors")
     function = getattr(loaded, name)
-    function.restype = ctypes.c_int64
-    found = function(
-        *(
-            ctypes.c_int64(one)
-            if isinstance(one, int)
-            else ctypes.c_void_p(None if one is None else one.data_ptr())
-            for one in arguments
-        )
-    )
-    return int(found)
+    if function.argtypes is None:
+        function.argtypes = [_kind(one) for one in arguments]
+        function.restype = ctypes.c_int64
+    values: list[int | None] = []
+    for one in arguments:
+        if isinstance(one, Tensor):
+            if not one.is_contiguous():
+                raise ValueError(f"{name} takes contiguous tensors")
+            values.append(one.data_ptr())
+        else:
+            values.append(one)
+    return int(function(*values))
+
+
+def _kind(argument: Tensor | int | None) -> type[ctypes.c_int64] | type[ctypes.c_void_p]:
+    """What stands there in the declaration."""
+    return ctypes.c_int64 if isinstance(argument, int) else ctypes.c_void_p
 
 
 def serves(states: Tensor) -> bool:

@@ -4,6 +4,8 @@
 // K (P, H, O), k (P, O), y (P, N, O) for N rows a slot. A slot's rows of h are next to each other,
 // its first one `apart` numbers after that of the slot before.
 
+#include <utility>
+
 #include "scan.hpp"
 
 namespace {
@@ -118,9 +120,10 @@ template <class R>
 double cross_entropies(int64_t first, int64_t end, int64_t classes, const R* logits,
                        const int64_t* targets, int64_t ignored, R* gradient) {
   constexpr int64_t kRows = 64;  // at once, a class of all of them after the other
+  constexpr int64_t kTogether = 16;
   Buffer<R> turned(classes * kRows);
   R* const x = turned.get();
-  double total = 0;
+  double total = 0, product = 1;
   for (int64_t n = first; n < end; n += kRows) {
     const int64_t count = std::min(kRows, end - n);
     R most[kRows], sum[kRows], scale[kRows];
@@ -138,9 +141,13 @@ double cross_entropies(int64_t first, int64_t end, int64_t classes, const R* log
     for (int64_t r = 0; r < count; ++r) {
       const int64_t target = targets[n + r];
       scale[r] = target == ignored ? R(0) : 1 / sum[r];
-      if (target != ignored)
-        total += std::log(static_cast<double>(sum[r])) + most[r] - logits[(n + r) * classes + target];
+      if (target != ignored) {
+        total += static_cast<double>(most[r]) - logits[(n + r) * classes + target];
+        product *= sum[r];  // in [1, classes], so that several together are far from infinite
+      }
+      if (r % kTogether == 0) total += std::log(std::exchange(product, 1.0));
     }
+    total += std::log(std::exchange(product, 1.0));
     for (int64_t r = 0; r < count; ++r) {
       R* const to = gradient + (n + r) * classes;
       for (int64_t o = 0; o < classes; ++o) to[o] = x[o * kRows + r] * scale[r];

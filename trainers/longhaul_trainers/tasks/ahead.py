@@ -1,0 +1,57 @@
+"""Small training batches, made for a few steps at once.
+
+Between two training steps the processor forgets how batches are made: of one of some hundred
+kilobytes, most of the time is in the calls, not in the numbers. So those of the next steps are made
+by the same calls, or right behind. Which ones these are depends on the step alone, so a trial that
+is taken up anywhere has the same batches.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from typing import final
+
+from longhaul_trainers.tasks.base import Batch
+
+BLOCK_BYTES = 1 << 22
+MOST_STEPS = 16
+KEPT_BLOCKS = 256
+"""More than trials train at once; those of trials that were stopped give way."""
+
+
+@final
+class StepsAhead:
+    """The batches of training steps, by seed and batch size.
+
+    Args:
+        make: ``make(seed, step, steps, batch_size)``, the batches of ``steps`` steps from ``step``
+            on, one after the other.
+        block_bytes: what is made at once takes no more, unless it is a single batch.
+    """
+
+    def __init__(
+        self,
+        make: Callable[[int, int, int, int], Iterable[Batch]],
+        block_bytes: int = BLOCK_BYTES,
+    ) -> None:
+        self._make = make
+        self._block_bytes = block_bytes
+        self._steps: dict[int, int] = {}
+        self._blocks: OrderedDict[tuple[int, int], dict[int, Batch]] = OrderedDict()
+
+    def batch(self, seed: int, step: int, batch_size: int) -> Batch:
+        """The batch of one step, the caller's own."""
+        steps = self._steps.get(batch_size, 1)
+        if steps == 1:
+            (made,) = self._make(seed, step, 1, batch_size)
+            size = max(1, made.inputs.nbytes + made.targets.nbytes)
+            self._steps[batch_size] = max(1, min(MOST_STEPS, self._block_bytes // size))
+            return made
+        block = self._blocks.get((seed, batch_size), {})
+        if step not in block:
+            first = step - step % steps
+            block = dict(enumerate(self._make(seed, first, steps, batch_size), first))
+            self._blocks[seed, batch_size] = block
+            self._blocks.move_to_end((seed, batch_size))
+            if len(self._blocks) > KEPT_BLOCKS:
+                self._blocks.popitem(last=False)
+        return block.pop(step)
