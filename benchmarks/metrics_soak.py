@@ -24,13 +24,14 @@ from typing import Any
 
 from machine import machine_table
 from panels import Panel, draw, panels, shown
-from prometheus_server import Prometheus, Series, prometheus
+from prometheus_server import Prometheus, Series, free_port, prometheus
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results"
 SCRIPT = ROOT / "infra/local-cluster.sh"
-SERVERS = ("44217", "44227")
-"""Ports of the autoscaler and the dashboard, which Ray tells together with those of its nodes."""
+SERVERS = ("AUTOSCALER_METRIC_PORT", "DASHBOARD_METRIC_PORT")
+"""Variables with ports of the head that Ray tells together with those of its nodes."""
+NODES = 3
 NAME = "soak"
 SPACE = "copying-quickstart"
 SETTINGS = {
@@ -66,15 +67,21 @@ class Moment:
 
 @dataclass(frozen=True)
 class Cluster:
-    """One that infra/local-cluster.sh has started."""
+    """One that infra/local-cluster.sh has started.
+
+    Attributes:
+        folder: its own.
+        servers: ports of `SERVERS`, which another head of this machine does not use.
+    """
 
     folder: Path
+    servers: dict[str, str]
 
     def script(self, task: str) -> None:
         """Calls the script, with this environment."""
         words = [str(SCRIPT), task, str(self.folder)]
-        venv = {"LONGHAUL_VENV": os.environ.get("LONGHAUL_VENV", sys.prefix)}
-        done = subprocess.run(words, env=os.environ | venv, capture_output=True, encoding="utf-8")
+        own = {"LONGHAUL_VENV": os.environ.get("LONGHAUL_VENV", sys.prefix)} | self.servers
+        done = subprocess.run(words, env=os.environ | own, capture_output=True, encoding="utf-8")
         if done.returncode:
             raise RuntimeError(done.stdout + done.stderr)
 
@@ -91,6 +98,14 @@ class Cluster:
             raise RuntimeError((done.stdout + done.stderr).decode())
         return done.stdout.decode()
 
+    def wait_for(self, kind: str) -> None:
+        """Until the search has an event of a kind."""
+        from longhaul.ledger import Ledger
+
+        ledger = Ledger.open(self.folder / "runs", NAME)
+        while all(one.kind != kind for one in ledger.events()):
+            time.sleep(2)
+
     def port(self, part: str) -> str:
         """Where a part of it listens."""
         return (self.folder / "ports" / part).read_text(encoding="utf-8")
@@ -104,18 +119,21 @@ class Cluster:
 
     def targets(self) -> dict[str, list[str]]:
         """Whom Prometheus should ask, by job; of each node the one port that it exports on."""
-        (file,) = self.folder.glob("ray/**/prom_metrics_service_discovery.json")
-        told = json.loads(file.read_text(encoding="utf-8"))
-        every = [one for group in told for one in group["targets"]]
-        nodes = [one for one in every if not one.endswith(SERVERS)]
-        return {"ray": nodes, "ray-autoscaler": [f"127.0.0.1:{SERVERS[0]}"]}
+        file = self.folder / "ray/prom_metrics_service_discovery.json"
+        nodes: list[str] = []
+        while len(nodes) < NODES:  # Ray renews the file now and then
+            told = json.loads(file.read_text(encoding="utf-8"))
+            every = [one for group in told for one in group["targets"]]
+            nodes = [one for one in every if not one.endswith(tuple(self.servers.values()))]
+            time.sleep(1)
+        return {"ray": nodes, "ray-autoscaler": [f"127.0.0.1:{self.servers[SERVERS[0]]}"]}
 
 
 @contextmanager
 def cluster() -> Iterator[Cluster]:
     """Head, two workers, PostgreSQL, an S3 store and MLflow's server; gone afterwards."""
     folder = Path(tempfile.mkdtemp(prefix="lhs-", dir="/tmp"))  # sockets want short names
-    found = Cluster(folder)
+    found = Cluster(folder, {name: str(free_port()) for name in SERVERS})
     try:
         found.script("up")
         yield found
@@ -137,7 +155,9 @@ def soak(
     changes = [word for path, value in SETTINGS.items() for word in ("--set", f"{path}={value}")]
     limit = ("--set", f"search.seconds={seconds}")
     on.longhaul("submit", SPACE, "--name", NAME, *changes, *limit, "--json")
-    note("the search was submitted and has begun")
+    note("the search was submitted")
+    on.wait_for("started")
+    note("its first trial has begun")
     began = time.monotonic()
 
     def wait_until(share: float) -> None:
@@ -154,8 +174,7 @@ def soak(
     note("`longhaul set` let one trial less run at once")
     wait_until(1.0)
     rules = watched.rules()
-    while json.loads(on.longhaul("status", NAME, "--json"))["state"] == "running":
-        time.sleep(5)
+    on.wait_for("closed")
     note("the search was over")
     time.sleep(AFTERWARDS_S)
     return happened, rules

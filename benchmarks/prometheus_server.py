@@ -74,6 +74,13 @@ class Prometheus:
         return [rule for group in self.ask("rules")["groups"] for rule in group["rules"]]
 
 
+def free_port() -> int:
+    """A port of the loopback device that nobody uses."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 def configuration(targets: dict[str, list[str]]) -> dict[str, Any]:
     """The project's own, but for the places of those that are asked.
 
@@ -100,9 +107,7 @@ def prometheus(folder: Path, targets: dict[str, list[str]]) -> Iterator[Promethe
     """
     import yaml
 
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        here = f"127.0.0.1:{probe.getsockname()[1]}"
+    here = f"127.0.0.1:{free_port()}"
     told = configuration(targets | {"prometheus": [here]})
     config = folder / "prometheus.yml"
     config.write_text(yaml.safe_dump(told), encoding="utf-8")

@@ -185,17 +185,21 @@ start_ray() {
     export MLFLOW_TRACKING_URI MLFLOW_TRACKING_USERNAME=admin MLFLOW_TRACKING_PASSWORD
   fi
   export RAY_raylet_start_wait_time_s=60
+  export RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER=1 # or the head would keep to itself, see start.sh
   # Nodes that share a folder remove each other's working directories.
   # Small object stores: trials pass numbers, and several nodes share this machine's memory.
   local small=(--object-store-memory 100000000 --num-gpus 0)
+  # A head whose agent finds its usual port taken, by any other Ray of this machine, runs no jobs.
   export RAY_METRICS_PORT
   RAY_METRICS_PORT="$(free_port)"
   start_node head 1 head --temp-dir "$folder/ray" --dashboard-port "$(text ports/dashboard)" \
-    --ray-client-server-port "$(free_port)" "${small[@]}"
+    --ray-client-server-port "$(free_port)" --dashboard-agent-listen-port "$(free_port)" \
+    "${small[@]}"
   for number in $(seq "$workers"); do
     RAY_METRICS_PORT="$(free_port)"
     RAY_NODE_IP="127.0.0.$((number + 1))" RAY_CPUS="$cpus" \
-      start_node "worker-$number" $((number + 1)) worker --temp-dir "$folder/w$number" "${small[@]}"
+      start_node "worker-$number" $((number + 1)) worker --temp-dir "$folder/w$number" \
+      --dashboard-agent-listen-port "$(free_port)" "${small[@]}"
   done
 }
 

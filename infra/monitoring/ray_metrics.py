@@ -64,6 +64,8 @@ def ray_metrics() -> set[str]:
             **os.environ,
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN_PATH": str(token),
+            # The head listens on loopback alone; so who joins it has to ask there.
+            "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
             "RAY_TMPDIR": folder,
             "RAY_PORT": str(port),
             "RAY_METRICS_PORT": str(metrics),

@@ -6,6 +6,8 @@
 # RAY_HEAD             worker, health: HOST:PORT of the head (health: of this machine if unset)
 # RAY_NODE_IP          address that the others reach this node at  [head: 127.0.0.1, where nobody else
 #                      can; worker: Ray's guess]
+# RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER=1  lets workers of this machine join a head at 127.0.0.1, which
+#                      then listens on all addresses, as Ray does wherever it forms a cluster
 # RAY_CPUS, RAY_GPUS   what the node offers  [head: no CPU; worker: what is there]
 # RAY_DASHBOARD_HOST   where dashboard and job server listen  [127.0.0.1]
 # RAY_METRICS_PORT     where Prometheus finds the node  [8080]
@@ -40,13 +42,21 @@ export RAY_USAGE_STATS_ENABLED=0
 common=(--block --disable-usage-stats --metrics-export-port "${RAY_METRICS_PORT:-8080}")
 [ -n "${RAY_GPUS:-}" ] && common+=(--num-gpus "$RAY_GPUS")
 
+# A head at a loopback address keeps to itself, and listens there alone; Ray listens on every address
+# of the machine unless it is kept from forming a cluster at all. Who asks such a head needs the same
+# setting, or Ray asks at the machine's other address.
+keep_to_itself() {
+  case "$1" in
+    127.* | localhost)
+      export RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER="${RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER:-0}"
+      ;;
+  esac
+}
+
 case "${1:-}" in
   head)
     check_token
-    # Ray listens on every address of the machine, unless it is kept from forming a cluster at all.
-    case "${RAY_NODE_IP:-127.0.0.1}" in
-      127.* | localhost) export RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER=0 ;;
-    esac
+    keep_to_itself "${RAY_NODE_IP:-127.0.0.1}"
     exec ray start --head --port "${RAY_PORT:-6379}" \
       --node-ip-address "$(address "${RAY_NODE_IP:-127.0.0.1}")" \
       --dashboard-host "${RAY_DASHBOARD_HOST:-127.0.0.1}" --num-cpus "${RAY_CPUS:-0}" "${common[@]}" "${@:2}"
@@ -59,7 +69,9 @@ case "${1:-}" in
     exec ray start --address "$RAY_HEAD" "${common[@]}" "${@:2}"
     ;;
   health)
-    exec ray health-check --address "${RAY_HEAD:-${RAY_NODE_IP:-127.0.0.1}:${RAY_PORT:-6379}}"
+    head="${RAY_HEAD:-${RAY_NODE_IP:-127.0.0.1}:${RAY_PORT:-6379}}"
+    keep_to_itself "${head%:*}"
+    exec ray health-check --address "$head"
     ;;
   *)
     fail "expected head, worker or health, not '${1:-}'"

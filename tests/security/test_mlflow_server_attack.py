@@ -26,8 +26,10 @@ pytestmark = [
     pytest.mark.attack(4, "every route, without a password"),
 ]
 
-OPEN = {"/health"}
-"""What everybody may ask: a load balancer must know whether the server lives."""
+INFO = {"/api/3.0/mlflow/server-info", "/ajax-api/3.0/mlflow/server-info"}
+OPEN = {"/health", "/static-files/index.html"} | INFO
+"""What everybody may ask: whether the server lives, the files of its pages, and what a client must
+know before it shows a password."""
 BODY = json.dumps(
     {
         "name": "made-by-an-attacker",
@@ -162,6 +164,16 @@ def test_no_route_answers_without_a_password(server):
     harmless = {404, 405, 400, 308, 307}
     assert {one: code for one, code in answered.items() if code not in harmless} == {}
     assert server.ask("GET", "/health")[0] == 200
+
+
+def test_what_is_told_without_a_password_is_what_the_server_can_do(server):
+    for path in INFO:
+        status, _, text = server.ask("GET", path)
+        assert status == 200
+        told = json.loads(text)
+        assert told.pop("store_type") == "SqlStore"
+        told |= told.pop("features_enabled")
+        assert {type(one) for one in told.values()} == {bool}, told
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ import pytest
 from longhaul.cluster.token import find_token, refuse_exposed
 from longhaul.errors import RequestError
 from longhaul.search.driver import connected_to_ray
-from longhaul.search.ray_access import private_ray
+from longhaul.search.ray_access import LOOPBACK, private_ray
 
 START = Path(__file__).parents[2] / "infra/ray/start.sh"
 TOKEN_VARIABLES = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
@@ -80,7 +80,7 @@ def head():
         token = secrets.token_hex(32)
         (folder / "token").touch(0o600)
         (folder / "token").write_text(token, encoding="utf-8")
-        port, metrics, dashboard = free_port(), free_port(), free_port()
+        port, metrics, dashboard, agent = (free_port() for _ in range(4))
         ours = {key: one for key, one in os.environ.items() if key not in TOKEN_VARIABLES}
         ours |= {
             "RAY_AUTH_TOKEN_PATH": str(folder / "token"),
@@ -91,9 +91,11 @@ def head():
             "HOME": name,
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         }
+        # An agent that finds its usual port taken, by another Ray, takes no jobs.
+        own = ["--dashboard-port", str(dashboard), "--dashboard-agent-listen-port", str(agent)]
         with (folder / "output").open("wb") as output:
             process = subprocess.Popen(
-                [START, "head", "--dashboard-port", str(dashboard)],
+                [START, "head", *own],
                 env=ours,
                 stdout=output,
                 stderr=output,
@@ -188,11 +190,14 @@ def test_a_driver_joins_with_the_token_alone(head):
         "wrong": mode | {"RAY_AUTH_TOKEN_PATH": str(wrong)},
         "right": mode,
     }
+    # Ray tries twenty times, each for longer than this limit, whatever the reason.
+    few = {"RAY_gcs_rpc_server_connect_timeout_s": "5", "RAY_NUM_REDIS_GET_RETRIES": "4"}
+    few |= LOOPBACK  # or it would ask at an address where nobody listens
     joined = {}
     for name, words in attempts.items():
         done = subprocess.run(
             [sys.executable, "-c", code],
-            env=head.environment | {"RAY_gcs_rpc_server_connect_timeout_s": "5"} | words,
+            env=head.environment | few | words,
             capture_output=True,
             encoding="utf-8",
             timeout=200,

@@ -21,7 +21,7 @@ from longhaul.redaction import redact
 from longhaul.search.fleet import Fleet, local_resources, plan
 from longhaul.search.forecast import local_forecast
 from longhaul.search.metrics import Watch
-from longhaul.search.ray_access import keep_credentials_from_tune, private_ray
+from longhaul.search.ray_access import asked_at, keep_credentials_from_tune, private_ray
 from longhaul.search.run import INTERRUPTED, SearchRun
 from longhaul.search.scratch import scratch_prefix
 from longhaul.search.seats import Seats
@@ -200,6 +200,8 @@ def connected_to_ray(address: str | None) -> Iterator[None]:
             cpus = int(local_resources()["CPU"])
             options = {"address": "local", "num_cpus": cpus, "include_dashboard": False}
             stack.enter_context(private_ray())
+        else:
+            stack.enter_context(asked_at(address))
         # imported here: 3 s, and it reads where to listen
         import ray
 

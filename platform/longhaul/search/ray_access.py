@@ -43,6 +43,19 @@ def private_ray() -> Iterator[None]:
         yield
 
 
+def asked_at(address: str) -> contextlib.AbstractContextManager[None]:
+    """While a cluster is joined: Ray asks where it is told to.
+
+    A head that stands alone listens on loopback, and Ray would take the machine's other address for
+    one there, which nobody listens at.
+
+    Args:
+        address: of the head, as Ray takes it.
+    """
+    host = address.rpartition(":")[0]
+    return _environment(LOOPBACK if host == "localhost" or host.startswith("127.") else {})
+
+
 def keep_credentials_from_tune() -> None:
     """Has Tune hand no AWS credentials to the trials' processes.
 
