@@ -10,8 +10,8 @@ PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c $(CON
 # Those that measure; what they share, or start, or what needs a CUDA device, is left out.
 BENCHMARKS := $(filter-out \
   $(patsubst %,benchmarks/%.py,gpu machine plain_loop plain_search driver_costs process_times \
-  overhead_variants turns faults fault_rows plain_faults plain_breakable metrics_soak panels \
-  prometheus_server),$(wildcard benchmarks/*.py))
+  overhead_variants turns faults fault_rows plain_faults plain_breakable plain_life \
+  plain_surroundings metrics_soak panels prometheus_server),$(wildcard benchmarks/*.py))
 
 .PHONY: help search test test-slow test-gpu test-browser faults attack check infra docs bench clean
 

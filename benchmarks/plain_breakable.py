@@ -31,6 +31,11 @@ def train(config: dict[str, Any]) -> None:
         while (folder / "hang").exists() and (folder / "hang").read_text("utf-8") in (me, ""):
             (folder / "hang").write_text(me, "utf-8")
             time.sleep(0.2)
+        if (folder / "swallow").exists():
+            (folder / "swallow").unlink()
+            swallowed = bytearray(6 * 2**30)
+            swallowed[:: 2**12] = bytes([1]) * (6 * 2**18)
+            time.sleep(3600)
         step += 1
         value = config["x"] / step
         if config["nan"] and config["x"] > 0.9:
@@ -53,7 +58,8 @@ def search(given: dict[str, Any]) -> dict[str, Any]:
     from ray.tune.schedulers import ASHAScheduler
     from ray.tune.search.optuna import OptunaSearch
 
-    ray.init(address="local", num_cpus=given["parallel"], include_dashboard=False)
+    local = {"num_cpus": given["parallel"], "include_dashboard": False}
+    ray.init(given["address"], **(local if given["address"] == "local" else {}))
     storage = given["storage"]
     trainable = tune.with_resources(train, {"cpu": 1})
     if given["restore"]:
@@ -77,6 +83,7 @@ def search(given: dict[str, Any]) -> dict[str, Any]:
                 storage_path=storage,
                 name="plain",
                 callbacks=[MLflowLoggerCallback(given["tracking_uri"], experiment_name="plain")],
+                failure_config=tune.FailureConfig(max_failures=given["max_failures"]),
                 verbose=0,
             ),
         )

@@ -4,173 +4,28 @@
 
 The column beside Longhaul's in faults.md: the same faults, done to a search as the documentations
 of the three show it (plain_breakable.py). Writes plain_faults.json to benchmarks/results/, row
-by row; rows that are not named keep what was measured before. Linux only, as root for the disk.
+by row; rows that are not named keep what was measured before. Linux only, as root for the disk and
+the network; the database needs PostgreSQL and psycopg2.
 """
 
 import json
 import os
 import shutil
 import signal
-import sqlite3
 import subprocess
 import sys
-import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+
+from plain_life import PLANNED, SETTINGS, Plain, plain
+from plain_surroundings import cluster, fault_proxy, mlflow_server, network, postgres
 
 FOLDER = Path(__file__).parent
 RESULT = FOLDER / "results" / "plain_faults.json"
-PROGRAM = FOLDER / "plain_breakable.py"
-SETTINGS = {"trials": 6, "steps": 16, "wait_s": 0.4, "parallel": 3, "nan": False, "restore": False}
-PATIENCE_S = 300.0
-QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "MLFLOW_DISABLE_TELEMETRY": "true"}
-
-
-@dataclass
-class Plain:
-    """One search in a folder of its own, through several drivers."""
-
-    folder: Path
-    settings: dict[str, Any]
-    process: subprocess.Popen[bytes] | None = None
-
-    def start(self, **changes: Any) -> None:
-        """A driver; `zone` is its time zone."""
-        zone = {"TZ": changes.pop("zone")} if "zone" in changes else {}
-        (self.folder / "said.json").unlink(missing_ok=True)
-        file = self.folder / "settings.json"
-        file.write_text(json.dumps(self.settings | changes), "utf-8")
-        with (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-P", str(PROGRAM), str(file)],
-                cwd=self.folder,
-                env=os.environ | QUIET | zone,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-
-    def truth(self) -> list[tuple[str, int]]:
-        """The reports that were taken from trials: trial and step."""
-        return [(one["trial"], one["step"]) for one in self._lines()]
-
-    def _lines(self) -> list[dict[str, Any]]:
-        file = self.folder / "truth.jsonl"
-        lines = file.read_text("utf-8").split("\n")[:-1] if file.exists() else []
-        return [json.loads(line) for line in lines]
-
-    def pid(self) -> int:
-        """Of the trial that reported last."""
-        return int(self._lines()[-1]["pid"])
-
-    def await_reports(self, count: int) -> None:
-        """Until so many more were taken."""
-        wanted, deadline = len(self.truth()) + count, time.monotonic() + PATIENCE_S
-        while len(self.truth()) < wanted and self._running():
-            if time.monotonic() > deadline:
-                raise TimeoutError((self.folder / "log").read_text("utf-8")[-3000:])
-            time.sleep(0.1)
-
-    def _running(self) -> bool:
-        return self.process is not None and self.process.poll() is None
-
-    def send(self, number: int) -> None:
-        """A signal to the driver alone."""
-        if self.process is not None:
-            self.process.send_signal(number)
-
-    def end(self, patience_s: float = PATIENCE_S) -> str:
-        """How the driver ended, in words; one that does not is killed."""
-        if self.process is None:
-            return "was not started"
-        try:
-            status = self.process.wait(patience_s)
-            return f"exit status {status}"
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-            return f"still running after {patience_s:.0f} s"
-        finally:
-            self._await_processes()
-
-    def _await_processes(self) -> None:
-        """Until nothing that came from it trains any more; after a while it is killed."""
-        deadline = time.monotonic() + 20
-        while pids := _in_folder(self.folder):
-            if time.monotonic() > deadline:
-                for pid in pids:
-                    with suppress(ProcessLookupError):
-                        os.kill(pid, signal.SIGKILL)
-            time.sleep(0.2)
-
-    def kill(self) -> None:
-        """SIGKILL of the driver."""
-        self.send(signal.SIGKILL)
-        self.end()
-
-    def recorded(self) -> set[tuple[str, int]]:
-        """The reports that Ray has on disk."""
-        found = set()
-        for file in Path(self.settings["storage"]).rglob("result.json"):
-            for line in file.read_text("utf-8").splitlines():
-                with suppress(ValueError):
-                    one = json.loads(line)
-                    found.add((one["trial_id"], one["training_iteration"]))
-        return found
-
-    def missing(self) -> str:
-        """How many of the reports that were taken are not on disk."""
-        truth = set(self.truth())
-        return f"{len(truth - self.recorded())} of {len(truth)} reports not in Ray's records"
-
-    def again(self) -> int:
-        """How many reports were made more than once."""
-        return sum(count - 1 for count in Counter(self.truth()).values())
-
-    def states(self) -> Counter[str]:
-        """Ray's states of the trials, where the driver lived to tell."""
-        file = self.folder / "said.json"
-        return Counter(json.loads(file.read_text("utf-8"))["states"] if file.exists() else [])
-
-    def tracked(self) -> str:
-        """What MLflow shows."""
-        database = sqlite3.connect(self.folder / "mlflow.db")
-        with database:
-            runs, running = database.execute(
-                "select count(*), coalesce(sum(status = 'RUNNING'), 0) from runs"
-            ).fetchone()
-        database.close()
-        return f"MLflow: {runs} runs, {running} left RUNNING"
-
-
-def _in_folder(folder: Path) -> list[int]:
-    found = []
-    for name in filter(str.isdecimal, os.listdir("/proc")):
-        with suppress(OSError):
-            if Path(os.readlink(f"/proc/{name}/cwd")).is_relative_to(folder):
-                words = Path(f"/proc/{name}/cmdline").read_bytes()
-                if b"ray::" in words or b"default_worker" in words:
-                    found.append(int(name))
-    return found
-
-
-@contextmanager
-def plain(**changes: Any) -> Iterator[Plain]:
-    """A folder for one search; everything that came from it ends with it."""
-    with tempfile.TemporaryDirectory(prefix="plain-faults-") as name:
-        folder = Path(name)
-        own = {"storage": f"{name}/ray-results", "tracking_uri": f"sqlite:///{name}/mlflow.db"}
-        one = Plain(folder, SETTINGS | own | changes)
-        try:
-            yield one
-        finally:
-            one.kill()
 
 
 def driver() -> str:
@@ -193,10 +48,9 @@ def trial() -> str:
     with plain() as one:
         one.start()
         one.await_reports(12)
-        os.kill(one.pid(), signal.SIGKILL)
+        os.kill(one.lines()[-1]["pid"], signal.SIGKILL)
         end = one.end()
-        lost = one.states()["ERROR"]
-        return f"{lost} of {SETTINGS['trials']} trials given up (`max_failures` is 0); {end}"
+        return f"{one.given_up()} (`max_failures` is 0); {end}"
 
 
 def signals() -> str:
@@ -214,7 +68,7 @@ def number() -> str:
         one.start()
         end = one.end()
         steps: Counter[float] = Counter()
-        for line in one._lines():
+        for line in one.lines():
             steps[line["x"]] += 1
         sick = max(count for x, count in steps.items() if x > 0.9)
         stopped = sum(count < SETTINGS["steps"] for x, count in steps.items() if x <= 0.9)
@@ -258,10 +112,8 @@ def twice() -> str:
         old = len(set(one.truth()))
         one.start()
         end = one.end()
-        tried = {line["trial"]: line["x"] for line in one._lines()}
-        double = sum(count - 1 for count in Counter(tried.values()).values())
         return (
-            f"begun anew without a word ({end}): {double} configurations tried twice, "
+            f"begun anew without a word ({end}): {one.tried_twice()} configurations tried twice, "
             f"{old} earlier reports in no result"
         )
 
@@ -297,46 +149,187 @@ def disk() -> str:
 
 def mlflow_dead() -> str:
     """SIGKILL of the MLflow server, for good."""
+    with plain() as one, mlflow_server(one.folder) as server:
+        one.start(tracking_uri=server.uri)
+        one.await_reports(10)
+        server.stop()
+        time.sleep(3)
+        return _pace(one)
+
+
+def mlflow_flaky() -> str:
+    """300 ms for each request, and 5 % answered 500 after they were carried out."""
+    with plain() as one, mlflow_server(one.folder) as server, fault_proxy(server.uri) as proxy:
+        proxy.fail(0.05, delay_s=0.3)
+        one.start(tracking_uri=proxy.uri)
+        one.await_reports(3)
+        return _pace(one)
+
+
+def _pace(one: Plain) -> str:
+    """How much a search does while its tracking is in trouble."""
+    before = len(one.truth())
+    time.sleep(60)
+    after = len(one.truth())
+    state = "goes on" if one.running() else "has ended"
+    return (
+        f"{after - before} reports of all trials in 60 s, {PLANNED - before} were to be made, "
+        f"each takes {SETTINGS['wait_s']} s; the search {state}"
+    )
+
+
+def mlflow_deleted() -> str:
+    """The run of a trial that trains is deleted in MLflow."""
     with plain() as one:
-        port = 20000 + os.getpid() % 20000
-        uri = f"http://127.0.0.1:{port}"
-        words = ["-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
-        words += ["--workers", "1", "--backend-store-uri", one.settings["tracking_uri"]]
-        with (one.folder / "server.log").open("wb") as log:
-            server = subprocess.Popen(
-                [sys.executable, *words],
-                cwd=one.folder,
-                env=os.environ | QUIET | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-        try:
-            one.settings["tracking_uri"] = uri
-            time.sleep(25)
+        one.start()
+        one.await_reports(24)
+        code = "import mlflow, sys; c = mlflow.MlflowClient(sys.argv[1]); "
+        code += "e = c.get_experiment_by_name('plain').experiment_id; "
+        code += "c.delete_run(c.search_runs([e], \"status = 'RUNNING'\")[0].info.run_id)"
+        words = [sys.executable, "-P", "-c", code, one.settings["tracking_uri"]]
+        subprocess.run(words, check=True, capture_output=True)
+        end = one.end(180)
+        return f"{end}; {one.given_up()}, {one.missing()}"
+
+
+def database() -> str:
+    """PostgreSQL behind the MLflow server stops at once, and is back 3 s later."""
+    with plain() as one, postgres() as base, mlflow_server(one.folder, base.uri) as server:
+        one.start(tracking_uri=server.uri)
+        one.await_reports(10)
+        base.stop()
+        time.sleep(3)
+        base.start()
+        return _pace(one)
+
+
+def node() -> str:
+    """SIGKILL of a node on which trials train, with retries allowed."""
+    with cluster(0, 2, 2) as nodes, plain(address=nodes.address, max_failures=3) as one:
+        one.start()
+        one.await_reports(24)
+        nodes.tell("kill-node 1")
+        end = one.end()
+        return f"with `max_failures` 3: {one.given_up()}, {one.missing()}; {end}"
+
+
+def control_store() -> str:
+    """SIGKILL of Ray's control store, which is back 5 s later."""
+    with cluster(3) as nodes, plain(address=nodes.address, max_failures=3) as one:
+        one.start()
+        one.await_reports(24)
+        nodes.tell("kill-gcs")
+        time.sleep(5)
+        nodes.tell("start-gcs")
+        end = one.end(180)
+        return f"tables in memory, as is the default: {end}, {one.missing()}"
+
+
+def partition() -> str:
+    """The network between driver and node cut for 90 s; the node is started again afterwards."""
+    with network() as cable:
+        settings = {"address": cable.address, "parallel": 2, "max_failures": 3}
+        with plain(**settings) as one:
+            one.prefix = cable.within(0)
             one.start()
-            one.await_reports(10)
-            os.killpg(server.pid, signal.SIGKILL)
-            server.wait()
-            time.sleep(3)
-            before = len(one.truth())
-            time.sleep(60)
-            after = len(one.truth())
-            state = "runs" if one._running() else "has ended"
-            return f"{after - before} reports of all trials in the next 60 s; the search {state}"
-        finally:
-            with suppress(ProcessLookupError):
-                os.killpg(server.pid, signal.SIGKILL)
+            one.await_reports(16)
+            cable.cut()
+            time.sleep(90)
+            cable.mend()
+            time.sleep(10)
+            cable.start_node()
+            end = one.end(240)
+            return f"with `max_failures` 3: {one.given_up()}, {one.missing()}; {end}"
+
+
+def memory() -> str:
+    """A trial that takes more memory than Ray leaves it, with retries allowed."""
+    total, free = (_memory_mib(name) for name in ("MemTotal", "MemAvailable"))
+    ray = {"RAY_memory_usage_threshold": str((total - free + 3000) / total)}
+    ray["RAY_memory_monitor_refresh_ms"] = "100"
+    with plain(max_failures=3) as one:
+        one.start(ray)
+        one.await_reports(12)
+        (one.folder / "swallow").touch()
+        end = one.end(180)
+        return f"with `max_failures` 3: {one.given_up()}, {one.missing()}; {end}"
+
+
+def _memory_mib(name: str) -> float:
+    lines = Path("/proc/meminfo").read_text("utf-8").splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(f"{name}:"))
+
+
+def torn_checkpoint() -> str:
+    """The newest checkpoint of a trial emptied, and its process killed; retries allowed."""
+    with plain(max_failures=3) as one:
+        one.start()
+        one.await_reports(30)
+        last = one.lines()[-1]
+        os.kill(last["pid"], signal.SIGSTOP)
+        found = sorted(Path(one.settings["storage"]).rglob(f"*{last['trial']}*/checkpoint_*/step"))
+        found[-1].write_bytes(b"")
+        os.kill(last["pid"], signal.SIGKILL)
+        end = one.end()
+        good = f"{len(found) - 1} older good checkpoints on disk"
+        return f"with `max_failures` 3: {one.given_up()}, {good}; {end}"
+
+
+def torn_events() -> str:
+    """The record of one trial cut in its last line, under a driver that was killed."""
+    with plain() as one:
+        one.start()
+        one.await_reports(30)
+        one.kill()
+        record = max(Path(one.settings["storage"]).rglob("result.json"), key=_size)
+        record.write_bytes(record.read_bytes()[:-40])
+        one.start(restore=True)
+        end = one.end()
+        return f"after `Tuner.restore` ({end}): {one.missing()}"
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size
+
+
+def two_drivers() -> str:
+    """The same search started while it runs."""
+    with plain() as one:
+        one.start()
+        one.await_reports(12)
+        first = one.process
+        one.start()
+        statuses = [process.wait(300) for process in (first, one.process) if process]
+        one.end()
+        trials = len({name for name, _ in one.truth()})
+        return (
+            f"both run (exit status {statuses}): {trials} trials for {SETTINGS['trials']} planned, "
+            f"{one.tried_twice()} configurations tried twice, {one.states().total()} trials in "
+            "the newest record"
+        )
+
+
+def extend() -> str:
+    """A search that is complete is to have three trials more."""
+    with plain() as one:
+        one.start()
+        one.end()
+        one.start(trials=SETTINGS["trials"] + 3)
+        end = one.end()
+        return (
+            "`Tuner.restore` takes no number of trials; the same name with more begins anew "
+            f"({end}): {one.tried_twice()} configurations tried twice"
+        )
 
 
 def clock() -> str:
     """Three drivers in two time zones, each killed."""
     with plain() as one:
-        one.start(zone="Asia/Tokyo")
+        one.start({"TZ": "Asia/Tokyo"})
         one.await_reports(40)
         one.kill()
         for reports in (24, None):
-            one.start(restore=True, zone="UTC")
+            one.start({"TZ": "UTC"}, restore=True)
             if reports:
                 one.await_reports(reports)
                 one.kill()
@@ -349,36 +342,48 @@ def clock() -> str:
 
 
 ROWS: dict[str, Callable[[], str]] = {
-    "driver": driver,
     "trial": trial,
+    "host": lambda: "there are none: each trial has a process, see above",
+    "driver": driver,
     "signals": signals,
-    "number": number,
+    "node": node,
+    "partition": partition,
+    "gcs": control_store,
     "hang": hang,
+    "oom": memory,
+    "number": number,
+    "torn-events": torn_events,
+    "torn-checkpoint": torn_checkpoint,
     "torn-spec": torn_spec,
-    "twice": twice,
     "disk": disk,
     "mlflow-dead": mlflow_dead,
+    "mlflow-flaky": mlflow_flaky,
+    "mlflow-deleted": mlflow_deleted,
+    "postgres": database,
     "clock": clock,
+    "twice": twice,
+    "two-drivers": two_drivers,
+    "extend": extend,
+    "chaos": lambda: "not done to it",
 }
 
 
 def main() -> None:
     """Measures, and adds to the file."""
-    wanted = sys.argv[1:] or list(ROWS)
-    for row in wanted:
+    for row in sys.argv[1:] or list(ROWS):
         try:
             told = ROWS[row]()
-        except (OSError, subprocess.CalledProcessError, TimeoutError) as error:
+        except (AssertionError, OSError, subprocess.SubprocessError, LookupError) as error:
             told = f"not run: {type(error).__name__}"
             print(error, file=sys.stderr)
         print(f"{row}: {told}", flush=True)
-        kept = json.loads(RESULT.read_text("utf-8")) if RESULT.exists() else {"rows": {}}
-        kept["rows"][row] = told
+        kept = json.loads(RESULT.read_text("utf-8")) if RESULT.exists() else {}
+        kept.setdefault("rows", {})[row] = told
+        kept.setdefault("dates", {})[row] = f"{datetime.now(UTC):%Y-%m-%d}"
         kept["title"] = (
             "Ray Tune with OptunaSearch and MLflowLoggerCallback, a function that saves a "
             f"checkpoint with every report, {SETTINGS['trials']} trials of {SETTINGS['steps']} "
-            f"reports, {SETTINGS['parallel']} at once; once each, "
-            f"{datetime.now(UTC):%Y-%m-%d}, by benchmarks/plain_faults.py"
+            f"reports, {SETTINGS['parallel']} at once; each row once, by benchmarks/plain_faults.py"
         )
         RESULT.write_text(json.dumps(kept, indent=1) + "\n", "utf-8")
     shutil.rmtree(FOLDER / "__pycache__", ignore_errors=True)

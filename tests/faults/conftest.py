@@ -32,6 +32,7 @@ new_project = _search.new_project
 expected_history = _search.expected_history
 recorded_history = _search.recorded_history
 ready_database = _tracking.ready_database
+new_mlflow_server = _tracking.new_mlflow_server
 mlflow_server = _tracking.mlflow_server
 fault_proxy = _tracking.fault_proxy
 

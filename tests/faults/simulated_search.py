@@ -1,10 +1,11 @@
 """A search with the product's own driver, ledger, trials and tracking; only Ray and arithmetic not.
 
-    python simulated_search.py STORAGE TRACKING_URI TRIALS PARALLEL
+    python simulated_search.py STORAGE TRACKING_URI TRIALS PARALLEL REPORTS_PER_S
 
 Takes up the search ``soak`` in a storage, creating it where there is none, and goes on to its end.
-Trials report in random order. What was acknowledged to them is appended to ``truth.jsonl`` beside
-the storage. Exits with 0 when the search is complete, with 1 when it was taken over or broke off.
+Trials report in random order and in bursts, so many times a second on average. What was
+acknowledged to them is appended to ``truth.jsonl`` beside the storage. Exits with 0 when the search
+is complete, with 1 when it was taken over or broke off.
 """
 
 import json
@@ -12,6 +13,7 @@ import math
 import os
 import random
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -28,6 +30,8 @@ from longhaul.tracking import TrackingProcess
 from longhaul_trainers.training.point import Divergence, Point
 
 NAME = "soak"
+BURST = 20
+"""Reports without a pause, on average."""
 SPACE = """
 task: {{name: copying, delay: 5}}
 cell: {{name: lstm, hidden_size: 8, forget_bias: {{uniform: [0, 3]}}}}
@@ -92,10 +96,12 @@ class Loop:
         self._live: dict[str, tuple[Any, TrialRun | None, int]] = {}
         self._begun = 0
 
-    def go(self, tick: Any) -> None:
+    def go(self, reports_per_s: float, tick: Any) -> None:
         """To the end."""
         while self._fill() or self._live:
             self._advance(self._luck.choice(sorted(self._live)))
+            if self._luck.random() < 1 / BURST:
+                time.sleep(self._luck.expovariate(reports_per_s / BURST))
             tick()
 
     def _fill(self) -> bool:
@@ -156,7 +162,7 @@ class Loop:
 
 def main() -> int:
     """Until the search is complete."""
-    storage, tracking_uri, trials, parallel = sys.argv[1:]
+    storage, tracking_uri, trials, parallel, reports_per_s = sys.argv[1:]
     spec = SearchSpec.from_text(SPACE.format(trials=trials), "space.yaml", name=NAME)
     try:
         ledger = Ledger.open(storage, NAME)
@@ -172,7 +178,8 @@ def main() -> int:
             tracking = TrackingProcess(storage, NAME, tracking_uri)
             tracking.start()
             truth = Path(storage).with_name("truth.jsonl")
-            Loop(run, writer.fence, int(parallel), truth).go(tracking.keep_alive)
+            loop = Loop(run, writer.fence, int(parallel), truth)
+            loop.go(float(reports_per_s), tracking.keep_alive)
             run.close()
             tracking.drain(timeout_s=20)
     except LonghaulError as error:

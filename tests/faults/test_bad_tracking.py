@@ -1,13 +1,11 @@
 """Whole searches whose MLflow is slow, failing, flapping or gone; and the database behind it."""
 
 import random
-import shutil
-import socket
-import subprocess
 import threading
 import time
 
 import pytest
+from postgres_server import started, why_not
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(1200)]
 
@@ -87,53 +85,40 @@ def test_a_server_that_flaps_gets_everything_once(
     invariants.delivered(project, "tracked", mlflow_server.uri)
 
 
-class Postgres:
-    """A cluster of PostgreSQL on the loopback device, run by a user who is not root."""
-
-    def __init__(self, folder):
-        self._folder = folder
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self._port = probe.getsockname()[1]
-        folder.mkdir()
-        shutil.chown(folder, "postgres")
-        self._do("initdb", "--username", "longhaul", "--auth", "trust", "-D", str(folder / "data"))
-        self.uri = f"postgresql://longhaul@127.0.0.1:{self._port}/postgres"
-        self.control("start")
-
-    def control(self, *words):
-        options = f"-p {self._port} -c listen_addresses=127.0.0.1 -k {self._folder}"
-        log = str(self._folder / "log")
-        self._do("pg_ctl", "-D", str(self._folder / "data"), "-l", log, "-o", options, "-w", *words)
-
-    def _do(self, program, *words):
-        command = ["runuser", "-u", "postgres", "--", program, *words]
-        subprocess.run(command, check=True, capture_output=True, cwd="/")
-
-
 @pytest.fixture
 def postgres(tmp_path_factory):
-    pytest.importorskip("psycopg2", reason="psycopg2 is not installed: MLflow needs it")
-    if shutil.which("initdb") is None or shutil.which("runuser") is None:
-        pytest.skip("PostgreSQL is not installed")
+    if why_not():
+        pytest.skip(why_not())
     base = tmp_path_factory.mktemp("postgres")
     for folder in (base, base.parent, base.parent.parent):
         folder.chmod(0o755)
-    server = Postgres(base / "server")
-    yield server
-    server.control("stop", "-m", "immediate")
+    with started(base / "server") as database:
+        yield database
 
 
-@pytest.mark.fault("postgres", "PostgreSQL stopped at once, three times, for some seconds each")
-def test_a_database_that_restarts_gets_everything_once(new_project, postgres, invariants):
+@pytest.fixture
+def server_on_postgres(postgres, new_mlflow_server):
+    return new_mlflow_server(postgres.uri)
+
+
+@pytest.mark.fault(
+    "postgres", "PostgreSQL stopped at once, then with too many connections, then gone for 30 s"
+)
+def test_a_database_that_restarts_gets_everything_once(
+    new_project, postgres, server_on_postgres, invariants
+):
     project = new_project()
-    driver = search(project, postgres.uri)
-    for _ in range(3):
-        project.await_witness(driver, lambda one: one.get("kind") == "reported")
-        postgres.control("stop", "-m", "immediate")
-        time.sleep(3)
-        postgres.control("start")
+    driver = search(project, server_on_postgres.uri, MLFLOW_HTTP_REQUEST_TIMEOUT="5")
+    project.await_witness(driver, lambda one: one.get("kind") == "reported")
+    postgres.stop()
+    time.sleep(3)
+    postgres.start()
+    with postgres.crowded():
+        time.sleep(5)
+    postgres.stop()
+    time.sleep(30)
+    postgres.start()
     assert driver.wait() == 0, driver.stderr
     invariants.hold(project, "tracked", TRIALS, driver)
-    sync(project, postgres.uri)
-    invariants.delivered(project, "tracked", postgres.uri)
+    sync(project, server_on_postgres.uri)
+    invariants.delivered(project, "tracked", server_on_postgres.uri)

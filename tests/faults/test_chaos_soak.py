@@ -1,27 +1,35 @@
 """Faults at random, one after the other, on a search of many short trials.
 
 `LONGHAUL_SOAK_MINUTES` (30) says for how long things break; the trials are in proportion, 2,000 in
-half an hour, 64 at a time. `LONGHAUL_SOAK_SEED` (0) says in which order.
+half an hour, 64 at a time. `LONGHAUL_SOAK_SEED` (0) says in which order. `LONGHAUL_SOAK_FOLDER`
+keeps everything; a soak that is through there is looked at again, without further faults.
 """
 
 import importlib.util
 import os
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
-from collections import Counter
+from collections import Counter, defaultdict
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
 
 MINUTES = float(os.environ.get("LONGHAUL_SOAK_MINUTES", "30"))
 SEED = int(os.environ.get("LONGHAUL_SOAK_SEED", "0"))
+FOLDER = os.environ.get("LONGHAUL_SOAK_FOLDER")
 TRIALS, PARALLEL = max(40, round(2000 * MINUTES / 30)), 64
 PROGRAM = Path(__file__).with_name("simulated_search.py")
 PAUSE_S = (1.0, 12.0)
 """Between two faults."""
+REPORTS = 1.5 * TRIALS
+"""That these trials make altogether, about."""
+AT_WORK = 1 / 3
+"""Share of the time that faults leave, about."""
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(60 * MINUTES * 4 + 1800)]
 
@@ -40,16 +48,32 @@ class Soak:
     def __init__(self, folder, server):
         self.storage = folder / "runs"
         self.truth = folder / "truth.jsonl"
+        self.note = folder / "note"
         self._server = server
-        self._log = (folder / "driver.log").open("wb")
+        self.said = folder / "driver.log"
+        self._log = self.said.open("ab")
         self.driver = None
         self.done = Counter()
-        self.largest = Counter()
+        self.memory = {"driver": [0, 0, 0], "writer": [0, 0, 0]}
+        self._began = time.monotonic()
+        self._known = 0
+
+    def minutes(self):
+        """Since it began."""
+        return (time.monotonic() - self._began) / 60
+
+    def reports(self):
+        """That were acknowledged so far."""
+        return self.truth.read_bytes().count(b"\n") if self.truth.exists() else 0
 
     def begin(self):
+        """A driver, whose trials report so often that they last as long as the faults."""
+        self._known = self.reports()
+        left_s = 60 * max(0.0, MINUTES - self.minutes()) * AT_WORK
+        reports_per_s = max(1.0, REPORTS - self._known) / left_s if left_s > 5 else 1e6
         words = [sys.executable, "-P", str(PROGRAM), str(self.storage), self._server.uri]
         self.driver = subprocess.Popen(
-            [*words, str(TRIALS), str(PARALLEL)],
+            [*words, str(TRIALS), str(PARALLEL), str(reports_per_s)],
             stdout=self._log,
             stderr=self._log,
             env=os.environ | {"MLFLOW_HTTP_REQUEST_TIMEOUT": "5"},
@@ -59,6 +83,11 @@ class Soak:
     def running(self):
         return self.driver.poll() is None
 
+    def await_work(self):
+        """Until the driver has done something, or has ended."""
+        while self.running() and self.reports() == self._known:
+            time.sleep(0.2)
+
     def writer(self):
         """The process that writes to MLflow."""
         return next(
@@ -66,10 +95,11 @@ class Soak:
         )
 
     def look(self):
-        """Notes how much memory they take, in MiB."""
+        """Notes how much memory they take at most in each third of the soak, in MiB."""
+        third = min(2, int(3 * self.minutes() / MINUTES))
         for name, pid in (("driver", self.driver.pid), ("writer", self.writer())):
             if pid is not None:
-                self.largest[name] = max(self.largest[name], resident_mib(pid))
+                self.memory[name][third] = max(self.memory[name][third], resident_mib(pid))
 
     def kill_driver(self):
         self.driver.kill()
@@ -77,24 +107,32 @@ class Soak:
 
     def overtake_driver(self):
         """It stands still, another one takes over, and then it goes on."""
-        stopped = self.driver
+        stopped, owners = self.driver, self.owners()
         stopped.send_signal(signal.SIGSTOP)
         self.begin()
-        time.sleep(6)
+        while self.owners() == owners and self.running():
+            time.sleep(0.1)
         stopped.send_signal(signal.SIGCONT)
-        stopped.wait(60)
+        if self.owners() == owners:  # refused, which is right as well
+            self.driver = stopped
+        else:
+            assert stopped.wait(120) in (0, 1)
+
+    def owners(self):
+        """How many drivers have owned the search so far."""
+        return len(list(self.storage.glob("soak/owner/*.json")))
 
     def kill_writer(self):
-        pid = self.writer()
-        if pid is not None:
-            os.kill(pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            if (pid := self.writer()) is not None:
+                os.kill(pid, signal.SIGKILL)
 
     def stop_writer(self):
-        pid = self.writer()
-        if pid is not None:
-            os.kill(pid, signal.SIGSTOP)
-            time.sleep(5)
-            os.kill(pid, signal.SIGCONT)
+        with suppress(ProcessLookupError):
+            if (pid := self.writer()) is not None:
+                os.kill(pid, signal.SIGSTOP)
+                time.sleep(5)
+                os.kill(pid, signal.SIGCONT)
 
     def restart_server(self):
         self._server.stop()
@@ -109,9 +147,10 @@ class Soak:
             max(found, key=lambda path: path.stat().st_mtime).write_bytes(b"")
 
     def close(self):
-        for pid in [*children(self.driver.pid), self.driver.pid] if self.running() else []:
-            os.kill(pid, signal.SIGKILL)
-        self.driver.wait()
+        if self.driver is not None and self.running():
+            for pid in [*children(self.driver.pid), self.driver.pid]:
+                os.kill(pid, signal.SIGKILL)
+            self.driver.wait()
         self._log.close()
 
 
@@ -142,44 +181,67 @@ def resident_mib(pid):
 
 
 @pytest.fixture
+def tmp_path(tmp_path):
+    """Where the server lies, too."""
+    folder = Path(FOLDER) if FOLDER else tmp_path
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@pytest.fixture
 def soak(tmp_path, mlflow_server):
     soak = Soak(tmp_path, mlflow_server)
-    soak.begin()
     yield soak
     soak.close()
 
 
 @pytest.mark.fault("chaos", "random faults, one every few seconds, on thousands of trials")
-def test_a_search_survives_faults_at_random(soak, simulated, content_of, record_property):
+def test_a_search_survives_faults_at_random(soak, simulated, record_property):
+    if not soak.note.exists():
+        go_through(soak)
+    record_property("note", soak.note.read_text(encoding="utf-8"))
+    check(soak, simulated, record_property)
+
+
+def go_through(soak):
     chance = random.Random(SEED)
-    over = time.monotonic() + 60 * MINUTES
-    while time.monotonic() < over:
+    soak.begin()
+    while soak.minutes() < MINUTES:
+        if chance.random() < 0.8:  # the others may hit a driver that begins
+            soak.await_work()
         until = time.monotonic() + chance.uniform(*PAUSE_S)
         while time.monotonic() < until:
             soak.look()
             time.sleep(0.5)
         if not soak.running():
+            if soak.driver.returncode == 0:
+                break
             soak.begin()
             continue
         fault = chance.choice(FAULTS)
         soak.done[fault] += 1
         getattr(soak, fault)()
-    while soak.running() and soak.driver.wait() != 0:
+    while soak.driver.wait() != 0:
         soak.begin()
-    record_property("note", f"{dict(soak.done)}; memory at most {dict(soak.largest)} MiB")
-    check(soak, simulated, content_of, record_property)
+    faults = ", ".join(f"{count} {name}" for name, count in sorted(soak.done.items()))
+    memory = ", ".join(
+        f"{name} {' / '.join(map(str, largest))}" for name, largest in soak.memory.items()
+    )
+    soak.note.write_text(
+        f"{TRIALS:,} trials, {PARALLEL} at a time, {soak.minutes():.0f} minutes, {faults}; "
+        f"largest memory in each third, MiB: {memory}",
+        encoding="utf-8",
+    )
 
 
-def check(soak, simulated, content_of, record_property):
+def check(soak, simulated, record_property):
     from longhaul.ledger import Ledger
     from longhaul.search.replay import replay
     from longhaul.spec.search_spec import SearchSpec
-    from longhaul.tracking.connection import connect
-    from longhaul.tracking.follow import deliver_once
-    from longhaul.tracking.replay import Replay
 
     ledger = Ledger.open(soak.storage, "soak")
     record, events = ledger.record(), ledger.events()
+    assert "Traceback" not in soak.said.read_text(encoding="utf-8")
     assert record.state == "completed"
     assert not ledger.is_owned()
     assert sorted(record.trials) == list(range(TRIALS))
@@ -207,14 +269,43 @@ def check(soak, simulated, content_of, record_property):
     spec = SearchSpec.from_text(ledger.spec_text(), "spec.yaml", name="soak")
     assert replay(spec, events).differences == ()
 
-    uri = soak._server.uri
-    delivery = Replay(ledger, lambda: connect(uri), uri)
-    assert deliver_once(ledger, delivery, 600.0).delivered
-    content = content_of(uri)
-    assert len(content) == TRIALS + 1
-    for name, run in content.items():
+    deliver(ledger, soak._server.uri)
+    shown = tracked(soak._server.database)
+    assert len(shown) == TRIALS + 1
+    for name, (status, steps) in shown.items():
         if name != "soak":
             rows = ledger.trial(int(name.split()[0])).history().to_pylist()
-            steps = [step for step, _, _ in run["metrics"].get("valid/loss", [])]
             assert steps == [row["step"] for row in rows], name
-            assert run["status"] != "RUNNING"
+            assert status != "RUNNING"
+
+
+def deliver(ledger, uri):
+    """As `longhaul sync` does, once the last driver's own writer has given up."""
+    from longhaul.tracking.connection import connect
+    from longhaul.tracking.follow import deliver_once
+    from longhaul.tracking.lock import TrackingBusyError, tracking_lock
+    from longhaul.tracking.replay import Replay
+
+    while True:
+        try:
+            with tracking_lock(ledger):
+                delivery = Replay(ledger, lambda: connect(uri), uri)
+                assert deliver_once(ledger, delivery, 600.0).delivered
+                return
+        except TrackingBusyError:
+            time.sleep(1)
+
+
+def tracked(database):
+    """What MLflow has, past all its layers: by name of a run, its status and steps of losses."""
+    with closing(sqlite3.connect(database)) as connection:
+        runs = connection.execute(
+            "select run_uuid, name, status from runs where lifecycle_stage = 'active'"
+        ).fetchall()
+        points = connection.execute("select run_uuid, step from metrics where key = 'valid/loss'")
+        steps = defaultdict(list)
+        for run, step in sorted(points):
+            steps[run].append(step)
+    shown = {name: (status, steps[run]) for run, name, status in runs}
+    assert len(shown) == len(runs)
+    return shown

@@ -47,7 +47,7 @@ def test_a_torn_specification_is_named_and_nothing_begins_anew(tmp_path):
 
 @pytest.mark.ray
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 @pytest.mark.fault(
     "torn-checkpoint", "the newest checkpoint torn under a trial that is then killed"
 )

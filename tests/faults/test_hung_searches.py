@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(1800)]
 
 CELL = {"name": "slow_lstm", "hidden_size": 8, "wait_s": 0.02}
 CELL["forget_bias"] = {"uniform": [0, 3]}
 DEADLINE = {"report_deadline_s": 20, "retries": 2}
 """Long enough for a step on a machine that is busy with something else."""
-HOST, TRIAL = "ray::PackHostActor", ("ray::CellTrial", "ray::ResourceTrainable")
+HOST = "ray::PackHostActor"
 
 
 def title_of(pid):
@@ -51,12 +51,15 @@ def test_a_host_that_is_stopped_or_hangs_costs_some_steps(new_project, invariant
     )
     driver = project.start("search", space, "--json")
     project.await_witness(driver, lambda one: one.get("kind") == "reported")
-    (host, *_) = [one for one in driver.look() if one.alive and title_of(one.pid).startswith(HOST)]
-    os.kill(host.pid, signal.SIGSTOP)
+    with project.held():
+        found = {one: title_of(one.pid) for one in driver.look() if one.alive}
+        hosts = [one for one, title in found.items() if title.startswith(HOST)]
+        assert hosts, found.values()
+        os.kill(hosts[0].pid, signal.SIGSTOP)
     project.await_witness(driver, lambda one: one.get("kind") == "reported")
     (project.plugins / "hang").touch()
     assert driver.wait() == 0, driver.stderr
     assert not (project.plugins / "hang").exists()
-    assert not host.alive
+    assert not hosts[0].alive
     invariants.hold(project, "packs", 4, driver)
     invariants.delivered(project, "packs")

@@ -1,66 +1,15 @@
 """Nodes that are killed under a search, and the store in which Ray keeps what it knows."""
 
 import secrets
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
+from clusters import Raylets
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(1200)]
 
 CELL = {"name": "slow_lstm", "hidden_size": 8, "wait_s": 0.1}
 CELL["forget_bias"] = {"uniform": [0, 3]}
-PATIENCE_S = 240.0
-
-
-class Raylets:
-    """`raylets.py` as a process, for ``--address``."""
-
-    def __init__(self, project, cpus, environment):
-        project.token = secrets.token_hex(32)
-        self._errors = (project.folder / "raylets.err").open("wb")
-        self._output = project.folder / "raylets.out"
-        words = [sys.executable, "-P", str(Path(__file__).with_name("raylets.py")), *cpus]
-        with self._output.open("wb") as out:
-            self._process = subprocess.Popen(
-                [str(word) for word in words],
-                cwd=project.folder,
-                env=project.environment() | {"RAY_USAGE_STATS_ENABLED": "0"} | environment,
-                stdin=subprocess.PIPE,
-                stdout=out,
-                stderr=self._errors,
-                text=True,
-                start_new_session=True,
-            )
-        self._heard = 0
-        self.address = self._hear()
-
-    def tell(self, command):
-        self._process.stdin.write(command + "\n")
-        self._process.stdin.flush()
-        return self._hear()
-
-    def _hear(self):
-        deadline = time.monotonic() + PATIENCE_S
-        while True:
-            lines = self._output.read_text().split("\n")[:-1]
-            if len(lines) > self._heard:
-                self._heard += 1
-                return lines[self._heard - 1]
-            assert self._process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-
-    def close(self):
-        self._process.stdin.close()
-        try:
-            self._process.wait(60)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._errors.close()
 
 
 @pytest.fixture
@@ -70,7 +19,9 @@ def raylets(new_project):
 
     def start(*cpus, **environment):
         project = new_project()
-        started.append(Raylets(project, cpus, environment))
+        project.token = secrets.token_hex(32)
+        quiet = project.environment() | {"RAY_USAGE_STATS_ENABLED": "0"} | environment
+        started.append(Raylets(project.folder, cpus, quiet))
         return project, started[-1]
 
     yield start

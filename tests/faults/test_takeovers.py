@@ -29,7 +29,7 @@ ZONES = ["Asia/Tokyo", "UTC", "America/Los_Angeles", "XYZ-14:00", "XYZ+12:00", "
 
 @pytest.mark.ray
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 @pytest.mark.fault("two-drivers", "SIGSTOP of a driver, a second one takes over, SIGCONT")
 def test_a_driver_that_stood_still_is_superseded_and_says_so(new_project, invariants):
     project = new_project()

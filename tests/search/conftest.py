@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 import yaml
 
-PATIENCE_S = 240.0
-"""How long to wait for what must happen: a busy machine needs a minute to start Ray."""
+PATIENCE_S = 600.0
+"""How long to wait for what must happen: a busy machine needs minutes to start Ray and train."""
 
 COUNTED: dict[tuple[str, str], int] = {}
 """What was acknowledged in the searches that a test has checked, by project and search."""

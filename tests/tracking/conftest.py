@@ -45,19 +45,39 @@ def _cheap_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def mlflow_server(ready_database: Path, tmp_path: Path) -> Iterator["Server"]:
-    server = Server(ready_database, tmp_path)
-    server.start()
-    yield server
-    server.stop()
+def new_mlflow_server(ready_database: Path, tmp_path: Path) -> Iterator[Callable[..., "Server"]]:
+    """A server of one's own, on the database of this address or on SQLite."""
+    servers: list[Server] = []
+
+    def start(backend: str = "") -> Server:
+        servers.append(Server(ready_database, tmp_path, backend))
+        servers[-1].start()
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.stop()
+
+
+@pytest.fixture
+def mlflow_server(new_mlflow_server: Callable[..., "Server"]) -> "Server":
+    return new_mlflow_server()
 
 
 class Server:
-    """A real MLflow server on the loopback device, which can be killed and started again."""
+    """A real MLflow server on the loopback device, which can be killed and started again.
 
-    def __init__(self, ready_database: Path, folder: Path) -> None:
+    Args:
+        ready_database: copied for it, unless it has one already.
+        folder: for what it writes.
+        backend: address of the database that it uses instead.
+    """
+
+    def __init__(self, ready_database: Path, folder: Path, backend: str = "") -> None:
         self.database = folder / "server.db"
-        shutil.copy(ready_database, self.database)
+        if not self.database.exists():
+            shutil.copy(ready_database, self.database)
+        self._backend = backend or f"sqlite:///{self.database}"
         self.artifacts = folder / "server-artifacts"
         self.port = free_port()
         self.uri = f"http://127.0.0.1:{self.port}"
@@ -67,7 +87,7 @@ class Server:
     def start(self) -> None:
         words = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1"]
         words += ["--port", str(self.port), "--workers", "1"]
-        words += ["--backend-store-uri", f"sqlite:///{self.database}"]
+        words += ["--backend-store-uri", self._backend]
         words += ["--artifacts-destination", str(self.artifacts)]
         environment = os.environ | {
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
@@ -96,13 +116,13 @@ class Server:
 
 
 Fault = Callable[[str, str], str]
-"""Given method and path of a request: ``pass``, ``before``, ``after``, ``hang``, ``cut`` or
-``late``."""
+"""Given method and path of a request: ``pass``, ``before``, ``busy``, ``after``, ``hang``,
+``cut`` or ``late``."""
 
 
 class FaultProxy:
-    """Stands before a server and spoils requests: 500 before or after they were carried out, no
-    answer for a while after, a connection that is cut after, or work that is done later."""
+    """Stands before a server and spoils requests: 500 before or after they were carried out, 429,
+    no answer for a while after, a connection that is cut after, or work that is done later."""
 
     def __init__(self, target: str, hang_s: float = 6.0) -> None:
         self.fault: Fault = lambda method, path: "pass"
@@ -121,6 +141,8 @@ class FaultProxy:
                 time.sleep(proxy.delay_s)
                 if fault == "before":
                     return self._answer(500, b"spoilt before", {})
+                if fault == "busy":
+                    return self._answer(429, b"too many requests", {})
                 if fault == "late":
                     threading.Timer(hang_s / 2, self._forward, [body]).start()
                     time.sleep(hang_s)

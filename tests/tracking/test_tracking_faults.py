@@ -31,24 +31,25 @@ def small(search):
 
 @pytest.mark.fault(
     "mlflow-flaky",
-    "each request answered 500 before, then 500 after it was carried out",
+    "each request answered 500, then 429, then 500 after it was carried out",
 )
 def test_answers_lost_before_and_after_the_work(
     new_search, mlflow_server, fault_proxy, content_of, equals_ledger
 ):
     search = new_search()
     small(search)
-    # Each request is first not carried out, then carried out without an answer, then let through.
+    # Each request is twice not carried out, then carried out without an answer, then let through.
     tries: dict[str, int] = {}
 
     def fault(method: str, path: str) -> str:
         kind = path.partition("?")[0]
         tries[kind] = tries.get(kind, 0) + 1
-        return ("before", "after", "pass")[(tries[kind] - 1) % 3]
+        return ("before", "busy", "after", "pass")[(tries[kind] - 1) % 4]
 
     fault_proxy.fault = fault
     assert deliver(search, fault_proxy.uri).delivered
     assert fault_proxy.seen["before"] > 5
+    assert fault_proxy.seen["busy"] > 5
     assert fault_proxy.seen["after"] > 5
     content = content_of(mlflow_server.uri)
     assert set(content) == {"toy", "000 exprnn", "001 lstm", "002 exprnn"}
