@@ -2,7 +2,8 @@
 
     LONGHAUL_DATA=FOLDER .venv/bin/python benchmarks/input_time.py [--tasks copying,pixels]
 
-Writes benchmarks/results/input_time.md. Each task as its protocol has it, with the batch size that
+Writes input_time.md and input_time.json to benchmarks/results/; tasks that are not named keep the
+figures they have. Each task as its protocol has it, with the batch size that
 was published, for an LSTM and a plain cell of 128 units, whose step takes a third or less; one
 thread. The batch is made anew beside whole training steps, in turns, so that a machine that gets
 busier slows both. Small batches are made for a few steps at once, so that shares are of all the
@@ -12,9 +13,10 @@ processor's, which other programs lengthen less than the clock's.
 """
 
 import argparse
+import json
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import process_time
 
@@ -31,16 +33,16 @@ from longhaul_trainers.training.pack import Pack
 from longhaul_trainers.training.settings import TrialConfig
 from machine import machine_table
 
-LONG_STEP_S = 1.0
+LONG_STEP_S = 0.3
 """From which on a round is of fewer steps: nothing so long is made ahead."""
-LONG_STEPS = 5
+LONG_STEPS = 4
 ROUND_S = 1.0
 """There are so many rounds of shorter steps that one of them takes no less, but at most three."""
 HIDDEN_SIZE = 128
 CELLS = ("lstm", "rnn")
 MOST = 3.0
 """Percent that making a batch may take."""
-PAGE = Path(__file__).parent / "results" / "input_time.md"
+RESULTS = Path(__file__).parent / "results"
 
 NOISE: Mapping[str, object] = {"protocol": "rusch-2021-cifar10", "noise": "per_sample"}
 SHOWN: Mapping[str, tuple[Mapping[str, object], ...]] = {
@@ -65,6 +67,7 @@ class Share:
         cell: its name.
         batch, step: processor seconds of making a batch and of a whole training step, mean of a
             round.
+        load: processes that wanted to run meanwhile, on average.
     """
 
     task: str
@@ -73,6 +76,7 @@ class Share:
     cell: str
     batch: float
     step: float
+    load: float
 
     @property
     def percent(self) -> float:
@@ -109,7 +113,7 @@ def measure(task: Mapping[str, object], cell: str) -> Share:
         str(value) if key in ("name", "source", "text") else f"{key.replace('_', ' ')} {value}"
         for key, value in task.items()
     )
-    return Share(words, made.length, batch_size, cell, batch, step)
+    return Share(words, made.length, batch_size, cell, batch, step, round(os.getloadavg()[0], 1))
 
 
 def _round(task: Task, pack: Pack, batch_size: int, steps: range) -> tuple[float, float]:
@@ -124,18 +128,16 @@ def _round(task: Task, pack: Pack, batch_size: int, steps: range) -> tuple[float
     return batches / len(steps), whole / len(steps)
 
 
-def measured(name: str) -> list[Share]:
+def measured(name: str) -> Iterator[Share]:
     """All that is shown of one task."""
-    found = []
     for given in SHOWN.get(name, ({},)):
         for cell in CELLS:
             try:
-                found.append(measure({"name": name, **given}, cell))
+                yield measure({"name": name, **given}, cell)
             except DataError:
                 if name not in STAND_IN:
                     raise
-                found.append(measure({"name": name, **STAND_IN[name]}, cell))
-    return found
+                yield measure({"name": name, **STAND_IN[name]}, cell)
 
 
 def _show_random_images(task: object) -> None:
@@ -153,7 +155,7 @@ def _show_random_images(task: object) -> None:
     task.prepare = lambda: None  # type: ignore[method-assign]
 
 
-def page(shares: list[Share], load: float) -> str:
+def page(shares: list[Share]) -> str:
     """The result page."""
     random = " CIFAR-10 is random images here." if status("cifar10").state == "missing" else ""
     over = [share for share in shares if share.percent >= MOST]
@@ -166,7 +168,7 @@ def page(shares: list[Share], load: float) -> str:
     )
     rows = [
         f"| {one.task} | {one.length} | {one.batch_size} | {one.cell} | {1e3 * one.batch:.2f} | "
-        f"{1e3 * one.step:.0f} | {one.percent:.2f} |"
+        f"{1e3 * one.step:.0f} | {one.percent:.2f} | {one.load:g} |"
         for one in shares
     ]
     lines = [
@@ -178,12 +180,11 @@ def page(shares: list[Share], load: float) -> str:
         f"{LONG_STEPS} where one takes {LONG_STEP_S:g} s), processor time; each task with the "
         f"batch size that its protocol published. {verdict}{random}",
         "",
-        "| task | T | batch | cell | batch, ms | step, ms | share, % |",
-        "|---|---:|---:|---|---:|---:|---:|",
+        "| task | T | batch | cell | batch, ms | step, ms | share, % | load |",
+        "|---|---:|---:|---|---:|---:|---:|---:|",
         *rows,
         "",
         machine_table(["torch", "numpy", "pyarrow"]),
-        f"| load average at the start | {load:.1f} |",
     ]
     return "\n".join(lines) + "\n"
 
@@ -191,22 +192,24 @@ def page(shares: list[Share], load: float) -> str:
 def main() -> None:
     """Measures and writes the page."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--tasks", help="names, separated by commas: shown, nothing is written")
+    parser.add_argument("--tasks", default=",".join(TASKS.names()), help="names, with commas")
     chosen = parser.parse_args()
     torch.set_num_threads(1)
-    load = os.getloadavg()[0]
-    names = chosen.tasks.split(",") if chosen.tasks else TASKS.names()
-    shares = []
-    for name in names:
+    stored = RESULTS / "input_time.json"
+    rows = json.loads(stored.read_text("utf-8")) if stored.exists() else {}
+    for name in chosen.tasks.split(","):
+        rows[name] = []
         for share in measured(name):
             print(
                 f"{share.task} {share.cell}: {1e3 * share.batch:.2f} of {1e3 * share.step:.0f} ms, "
                 f"{share.percent:.2f} %",
                 flush=True,
             )
-            shares.append(share)
-    if not chosen.tasks:
-        PAGE.write_text(page(shares, load), encoding="utf-8")
+            rows[name].append(asdict(share))
+        ordered = {task: rows[task] for task in TASKS.names() if task in rows}
+        stored.write_text(json.dumps(ordered, indent=1) + "\n", "utf-8")
+        shares = [Share(**one) for found in ordered.values() for one in found]
+        (RESULTS / "input_time.md").write_text(page(shares), "utf-8")
 
 
 if __name__ == "__main__":

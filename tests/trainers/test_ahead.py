@@ -55,6 +55,24 @@ def test_trials_at_different_steps_and_batch_sizes_do_not_disturb_each_other():
     assert shown(made, 1, 3) == shown(made, 1, 3) == [1003]
 
 
+def test_trials_of_one_seed_at_different_steps_each_have_their_block():
+    made = counting()
+    shown(made, 1, 0)
+    made.asked.clear()
+    for at in range(MOST_STEPS):
+        for step in (at, 5 * MOST_STEPS + at):
+            assert shown(made, 1, step) == [1000 + step]
+    assert made.asked == [(1, 0, MOST_STEPS), (1, 5 * MOST_STEPS, MOST_STEPS)]
+
+
+def test_a_step_that_is_asked_for_again_is_made_alone():
+    # as for a slot of a pack that is idle
+    made = counting()
+    for _ in range(4):
+        assert shown(made, 1, 21) == [1021]
+    assert made.asked == [(1, 21, 1), (1, 16, MOST_STEPS), (1, 21, 1), (1, 21, 1)]
+
+
 def test_blocks_of_trials_that_were_stopped_give_way():
     made = counting()
     for seed in range(KEPT_BLOCKS + 10):

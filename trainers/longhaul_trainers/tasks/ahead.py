@@ -36,7 +36,8 @@ class StepsAhead:
         self._make = make
         self._block_bytes = block_bytes
         self._steps: dict[int, int] = {}
-        self._blocks: OrderedDict[tuple[int, int], dict[int, Batch]] = OrderedDict()
+        # Trials of one seed may stand at different steps, so there may be some for each.
+        self._blocks: OrderedDict[tuple[int, int, int], dict[int, Batch]] = OrderedDict()
 
     def batch(self, seed: int, step: int, batch_size: int) -> Batch:
         """The batch of one step, the caller's own."""
@@ -46,12 +47,17 @@ class StepsAhead:
             size = max(1, made.inputs.nbytes + made.targets.nbytes)
             self._steps[batch_size] = max(1, min(MOST_STEPS, self._block_bytes // size))
             return made
-        block = self._blocks.get((seed, batch_size), {})
-        if step not in block:
-            first = step - step % steps
+        first = step - step % steps
+        key = (seed, batch_size, first)
+        block = self._blocks.get(key)
+        if block is None:
             block = dict(enumerate(self._make(seed, first, steps, batch_size), first))
-            self._blocks[seed, batch_size] = block
-            self._blocks.move_to_end((seed, batch_size))
+            self._blocks[key] = block
             if len(self._blocks) > KEPT_BLOCKS:
                 self._blocks.popitem(last=False)
-        return block.pop(step)
+        self._blocks.move_to_end(key)
+        if step in block:
+            return block.pop(step)
+        # Whoever asks for the same step again gets another batch of his own.
+        (made,) = self._make(seed, step, 1, batch_size)
+        return made
