@@ -1,8 +1,10 @@
 """Whole searches whose MLflow is slow, failing, flapping or gone; and the database behind it."""
 
 import random
+import tempfile
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from postgres_server import started, why_not
@@ -86,14 +88,14 @@ def test_a_server_that_flaps_gets_everything_once(
 
 
 @pytest.fixture
-def postgres(tmp_path_factory):
+def postgres():
     if why_not():
         pytest.skip(why_not())
-    base = tmp_path_factory.mktemp("postgres")
-    for folder in (base, base.parent, base.parent.parent):
-        folder.chmod(0o755)
-    with started(base / "server") as database:
-        yield database
+    # Not below pytest's own folder, which is root's alone.
+    with tempfile.TemporaryDirectory(prefix="longhaul-", ignore_cleanup_errors=True) as name:
+        Path(name).chmod(0o755)
+        with started(Path(name) / "server") as database:
+            yield database
 
 
 @pytest.fixture

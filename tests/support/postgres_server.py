@@ -31,7 +31,9 @@ class Postgres:
             probe.bind(("127.0.0.1", 0))
             self._port = probe.getsockname()[1]
         self._do("initdb", "--username", "longhaul", "--auth", "trust", "-D", str(folder / "data"))
-        self.uri = f"postgresql://longhaul@127.0.0.1:{self._port}/postgres"
+        self._address = f"longhaul@127.0.0.1:{self._port}/postgres"
+        # SQLAlchemy 2.1 takes psycopg 3 where nothing is said.
+        self.uri = f"postgresql+psycopg2://{self._address}"
 
     def start(self) -> None:
         """Waits until it answers."""
@@ -51,7 +53,7 @@ class Postgres:
         held = []
         try:
             while len(held) < CONNECTIONS:
-                held.append(psycopg2.connect(self.uri))
+                held.append(psycopg2.connect(f"postgresql://{self._address}"))
         except psycopg2.OperationalError:
             pass  # others hold some, too
         try:
