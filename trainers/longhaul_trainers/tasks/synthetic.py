@@ -76,7 +76,7 @@ class SyntheticTask(DrawnTask):
     @cached_property
     def _draws(self) -> StepsAhead:
         # What is drawn is smaller than what is shown of it, so that it is made for more steps.
-        return StepsAhead(self._drawn_steps, BLOCK_BYTES // 8)
+        return StepsAhead(self._drawn_steps, BLOCK_BYTES // 2)
 
     def _shown_steps(self, seed: int, step: int, steps: int, batch_size: int) -> Iterator[Batch]:
         for at in range(step, step + steps):
