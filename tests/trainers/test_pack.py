@@ -259,3 +259,17 @@ def test_a_wrong_configuration_is_refused_with_its_path(change, path):
     with pytest.raises(SettingError) as caught:
         TrialConfig.parse({"task": "copying", "cell": "lstm"} | change)
     assert caught.value.path == path
+
+
+def test_a_cell_that_writes_into_its_inputs_is_refused(monkeypatch):
+    # A task uses the memory of its batches again, and blanks only what it wrote there itself.
+    pack = Pack([config()])
+    read = type(pack.model.cell).read
+
+    def spoiling(self, inputs, readout, state=None):
+        inputs[:, :, :, 0].add_(1)
+        return read(self, inputs, readout, state)
+
+    monkeypatch.setattr(type(pack.model.cell), "read", spoiling)
+    with pytest.raises(RuntimeError, match=r"'exprnn' writes into its inputs; .* a copy"):
+        pack.train_step()

@@ -7,7 +7,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -96,12 +96,14 @@ class LanguageModelTask(Task):
     reads = "every"
     same_everywhere = False
     sources: ClassVar[TextSources]
-    settings: LanguageModelSettings
+    settings: Any
+    """`LanguageModelSettings`; each task says which."""
 
     @property
     def text(self) -> str:
         """The name of the text."""
-        return self.settings.text
+        text: str = self.settings.text
+        return text
 
     @property
     def data_set(self) -> DataSet:

@@ -59,8 +59,17 @@ class SequenceModel(nn.Module):
         return self.run(inputs)[0]
 
     def run(self, inputs: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        """The readouts of inputs (T, P, B, I) that go on from a state, and the state after them."""
-        return self.cell.read(inputs, self.readout, state)
+        """The readouts of inputs (T, P, B, I) that go on from a state, and the state after them.
+
+        Raises:
+            RuntimeError: the cell writes into its inputs, which are the task's own memory.
+        """
+        before = _version(inputs)
+        found = self.cell.read(inputs, self.readout, state)
+        if _version(inputs) != before:
+            name = self.cell.settings_type.name
+            raise RuntimeError(f"cell {name!r} writes into its inputs; let it write into a copy")
+        return found
 
     @property
     def readout(self) -> Readout:
@@ -79,3 +88,8 @@ class SequenceModel(nn.Module):
         cell_type: type[Cell] = CELLS.get(settings.name)
         readout = (cell_type.output_size_for(settings) + 1) * task.output_size
         return cell_type.parameter_count(task.input_size, settings) + readout
+
+
+def _version(tensor: Tensor) -> int:
+    """Counts torch's writes into a tensor, where it does."""
+    return 0 if tensor.is_inference() else tensor._version
