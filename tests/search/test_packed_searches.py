@@ -182,7 +182,7 @@ def test_a_killed_trial_process_and_a_killed_host_cost_some_steps_and_nothing_el
 ):
     project = new_project()
     cell = SLOW | {"forget_bias": {"uniform": [0, 3]}}
-    packed = Packed(project, "wreck", 6, cell=cell)
+    packed = Packed(project, "wreck", 12, cell=cell)  # most are still to come when it is broken
     driver = project.start("search", packed.space, "--json", "--set", "search.retries=2")
     packed.await_rows(driver)
     with project.held():
