@@ -74,7 +74,7 @@ MUTATIONS: dict[str, list[Mutation]] = {
     "infra/monitoring/grafana/dashboard.json": [
         Mutation("ray_node_cpu_utilization", "ray_node_cpu_use", True),
         Mutation("rate(ray_longhaul_training_steps_total", "rate(ray_longhaul_steps_total", True),
-        Mutation("sum by (State) (ray_tasks)", "sum by (State (ray_tasks)"),
+        Mutation("sum by (State) (ray_tasks{", "sum by (State (ray_tasks{"),
         Mutation('"uid": "longhaul-prometheus"', '"uid": "prometheus"', True),
         Mutation('"panels": [', '"panels": ', True),
     ],

@@ -84,11 +84,22 @@ def without_gaps(row):
 
 HOST = ("ray::PackHostActor",)
 TRIAL = ("ray::CellTrial", "ray::ResourceTrainable")  # idle, and at work
+TRAINING = ("ray::ResourceTrainable.train",)
 
 
 def processes(driver, titles):
     """Those of the driver that have one of these titles now."""
     return [one for one in driver.look() if one.alive and title_of(one.pid).startswith(titles)]
+
+
+def awaited(driver, titles):
+    """The first of them, as soon as there is one."""
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        for one in processes(driver, titles):
+            return one
+        time.sleep(0.02)
+    raise AssertionError(f"none of {titles} in {PATIENCE_S} s")
 
 
 def title_of(pid):
@@ -187,8 +198,7 @@ def test_a_killed_trial_process_and_a_killed_host_cost_some_steps_and_nothing_el
     packed.await_rows(driver)
     with project.held():
         packed.look()
-        (trial, *_) = processes(driver, TRIAL)
-        trial.kill()
+        awaited(driver, TRAINING).kill()
     packed.await_rows(driver, more=2)
     with project.held():
         packed.look()

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -113,7 +114,8 @@ class HostedTraining:
                 if deaths >= HOST_DEATHS:
                     raise
                 ticket = None
-                self._await_host()
+                with suppress(PackHostDiedError):
+                    describe_host(self._host, self._patience)
                 continue
             if told is None:
                 # The host was restarted, or has given this trial up for dead: once more, from the
@@ -145,18 +147,6 @@ class HostedTraining:
             _end_if_silent(self._host, self._patience)
             raise
 
-    def _await_host(self) -> None:
-        """Returns when Ray has started the host again, or after a while."""
-        deadline = time.monotonic() + RESTART_S
-        while time.monotonic() < deadline:
-            try:
-                _answer(self._host.environment.remote(), self._patience, RESTART_S)
-            except PackHostDiedError:
-                self._patience.alive()
-                time.sleep(1.0)
-            else:
-                return
-
     def outcome(self) -> TrialOutcome:
         """See `Training.outcome`."""
         if self._outcome is None:
@@ -165,8 +155,20 @@ class HostedTraining:
 
 
 def describe_host(host: Any, patience: Patience = Patience()) -> dict[str, Any]:
-    """The environment of a host, as the ledger keeps it; waits for its start."""
-    return dict(_answer(host.environment.remote(), patience, RESTART_S))
+    """The environment of a host, as the ledger keeps it; waits for its start, and for Ray's next.
+
+    Raises:
+        PackHostDiedError: it died, and Ray has not started it again for `RESTART_S`.
+    """
+    deadline = time.monotonic() + RESTART_S
+    while True:
+        try:
+            return dict(_answer(host.environment.remote(), patience, RESTART_S))
+        except PackHostDiedError:
+            if time.monotonic() >= deadline:
+                raise
+            patience.alive()
+            time.sleep(1.0)
 
 
 def _answer(reference: Any, patience: Patience, least_s: float = POLL_S) -> Any:
