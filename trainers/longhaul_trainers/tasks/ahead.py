@@ -6,11 +6,13 @@ by the same calls, or right behind. Which ones these are depends on the step alo
 is taken up anywhere has the same batches.
 """
 
+from abc import abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
+from functools import cached_property
 from typing import final
 
-from longhaul_trainers.tasks.base import Batch
+from longhaul_trainers.tasks.base import Batch, Task
 
 BLOCK_BYTES = 1 << 22
 MOST_STEPS = 16
@@ -61,3 +63,21 @@ class StepsAhead:
         # Whoever asks for the same step again gets another batch of his own.
         (made,) = self._make(seed, step, 1, batch_size)
         return made
+
+
+class TaskAhead(Task):
+    """A task whose training batches are made that way."""
+
+    @abstractmethod
+    def training_batches(
+        self, seed: int, step: int, steps: int, batch_size: int
+    ) -> Iterable[Batch]:
+        """The batches of ``steps`` steps from ``step`` on, one after the other."""
+
+    def training_batch(self, seed: int, step: int, batch_size: int) -> Batch:
+        """See `Task.training_batch`."""
+        return self._ahead.batch(seed, step, batch_size)
+
+    @cached_property
+    def _ahead(self) -> StepsAhead:
+        return StepsAhead(self.training_batches)

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from longhaul_trainers.tasks.ahead import StepsAhead
-from longhaul_trainers.tasks.base import Batch, Split, Task
+from longhaul_trainers.tasks.ahead import TaskAhead
+from longhaul_trainers.tasks.base import Batch, Split
 from longhaul_trainers.tasks.counted import counted
 from longhaul_trainers.tasks.epochs import EpochOrder
 from longhaul_trainers.tasks.stretches import Stretches, pad
@@ -21,7 +21,7 @@ from longhaul_trainers.tasks.stretches import Stretches, pad
 Part = Literal["train", "validation", "test"]
 
 
-class NextFrameTask(Task):
+class NextFrameTask(TaskAhead):
     """From each frame, the one ``ahead`` steps later; targets past the end of a sequence are NaN.
 
     The training set is passed in an order of its own each epoch. Evaluation sets are in the files'
@@ -50,10 +50,6 @@ class NextFrameTask(Task):
     def training_size(self) -> int:
         """See `Task.training_size`: pieces, where sequences are cut."""
         return len(self._pieces)
-
-    def training_batch(self, seed: int, step: int, batch_size: int) -> Batch:
-        """See `Task.training_batch`."""
-        return self._ahead.batch(seed, step, batch_size)
 
     def evaluation_set(self, split: Split, size: int) -> Batch:
         """See `Task.evaluation_set`; sequences are never cut here."""
@@ -89,11 +85,10 @@ class NextFrameTask(Task):
     def _pieces(self) -> Stretches:
         return self.sequences("train").cut(self.longest_piece, abs(self.ahead))
 
-    @cached_property
-    def _ahead(self) -> StepsAhead:
-        return StepsAhead(self._found_steps)
-
-    def _found_steps(self, seed: int, step: int, steps: int, batch_size: int) -> Iterator[Batch]:
+    def training_batches(
+        self, seed: int, step: int, steps: int, batch_size: int
+    ) -> Iterator[Batch]:
+        """See `TaskAhead.training_batches`."""
         for chosen in self._order.batches(seed, step, batch_size, steps):
             yield self._batch(self._pieces.take(chosen), self.length)
 

@@ -8,13 +8,13 @@ from typing import cast
 
 from longhaul_trainers.counter import Stream, Words
 from longhaul_trainers.settings import Settings, setting
-from longhaul_trainers.tasks.ahead import BLOCK_BYTES, StepsAhead
-from longhaul_trainers.tasks.base import Batch, Protocol, Split, Task
+from longhaul_trainers.tasks.ahead import BLOCK_BYTES, StepsAhead, TaskAhead
+from longhaul_trainers.tasks.base import Batch, Protocol, Split
 from longhaul_trainers.tasks.by_sequence import BySequence
 from longhaul_trainers.tasks.epochs import EpochOrder
 
 
-class DrawnTask(Task):
+class DrawnTask(TaskAhead):
     """A task that makes each sequence from a fixed number of random words.
 
     Sequence b of a set is made from row b of the set's words alone, so a larger evaluation set
@@ -53,10 +53,6 @@ class SyntheticTask(DrawnTask):
     A larger batch of the same seed and step begins with a smaller one's sequences.
     """
 
-    def training_batch(self, seed: int, step: int, batch_size: int) -> Batch:
-        """See `Task.training_batch`."""
-        return self._ahead.batch(seed, step, batch_size)
-
     def sequences(self, words: Words) -> Batch:
         """See `DrawnTask.sequences`."""
         return self.shown(self.drawn(words))
@@ -70,15 +66,14 @@ class SyntheticTask(DrawnTask):
         return drawn
 
     @cached_property
-    def _ahead(self) -> StepsAhead:
-        return StepsAhead(self._shown_steps)
-
-    @cached_property
     def _draws(self) -> StepsAhead:
         # What is drawn is smaller than what is shown of it, so that it is made for more steps.
         return StepsAhead(self._drawn_steps, BLOCK_BYTES // 2)
 
-    def _shown_steps(self, seed: int, step: int, steps: int, batch_size: int) -> Iterator[Batch]:
+    def training_batches(
+        self, seed: int, step: int, steps: int, batch_size: int
+    ) -> Iterator[Batch]:
+        """See `TaskAhead.training_batches`."""
         for at in range(step, step + steps):
             yield self.shown(self._draws.batch(seed, at, batch_size))
 
@@ -131,21 +126,16 @@ class FiniteTask(DrawnTask):
         """Sequences in the training set."""
         return self._finite_settings.training_size or self.protocol.training_size
 
-    def training_batch(self, seed: int, step: int, batch_size: int) -> Batch:
-        """See `Task.training_batch`."""
-        return self._ahead.batch(seed, step, batch_size)
-
     def evaluation_chunks(self, split: Split, size: int, sequences: int) -> Iterator[Batch]:
         """See `Task.evaluation_chunks`; at most as many as the protocol has."""
         protocol = self.protocol
         held = protocol.validation_size if split == "validation" else protocol.test_size
         return super().evaluation_chunks(split, min(size, held), sequences)
 
-    @cached_property
-    def _ahead(self) -> StepsAhead:
-        return StepsAhead(self._found_steps)
-
-    def _found_steps(self, seed: int, step: int, steps: int, batch_size: int) -> Iterator[Batch]:
+    def training_batches(
+        self, seed: int, step: int, steps: int, batch_size: int
+    ) -> Iterator[Batch]:
+        """See `TaskAhead.training_batches`."""
         inputs, targets = _training_set(type(self), self._finite_settings)
         for chosen in self._order.batches(seed, step, batch_size, steps):
             yield Batch(inputs.take(chosen), targets.take(chosen))
