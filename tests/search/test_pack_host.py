@@ -264,3 +264,30 @@ def test_a_host_that_dies_without_end_fails_its_trials(search, monkeypatch):
     errors = run_all(search, hosted(host), {1: CONFIGS[1]})
     assert isinstance(errors[1], PackHostDiedError)
     assert host.deaths == hosted_training.HOST_DEATHS
+
+
+def test_a_trial_that_begins_waits_until_its_host_is_started_again(monkeypatch):
+    # Each answer of a dead host would cost the trial one of its attempts.
+    answers = iter([PackHostDiedError("dead"), PackHostDiedError("dead"), {"torch": "2"}])
+
+    def answer(*_):
+        told = next(answers)
+        if isinstance(told, Exception):
+            raise told
+        return told
+
+    monkeypatch.setattr(hosted_training, "_answer", answer)
+    monkeypatch.setattr(hosted_training.time, "sleep", lambda _: None)
+    host = SimpleNamespace(environment=SimpleNamespace(remote=lambda: None))
+    assert hosted_training.describe_host(host) == {"torch": "2"}
+
+
+def test_a_trial_does_not_wait_for_ever_for_a_host_that_is_gone(monkeypatch):
+    def dead(*_):
+        raise PackHostDiedError("dead")
+
+    monkeypatch.setattr(hosted_training, "_answer", dead)
+    monkeypatch.setattr(hosted_training, "RESTART_S", 0.0)
+    host = SimpleNamespace(environment=SimpleNamespace(remote=lambda: None))
+    with pytest.raises(PackHostDiedError):
+        hosted_training.describe_host(host)
