@@ -21,7 +21,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from plain_life import PLANNED, SETTINGS, Plain, plain
+from plain_life import PLANNED, SETTINGS, Plain, begun, plain
 from plain_surroundings import cluster, fault_proxy, mlflow_server, network, postgres
 
 FOLDER = Path(__file__).parent
@@ -30,9 +30,7 @@ RESULT = FOLDER / "results" / "plain_faults.json"
 
 def driver() -> str:
     """SIGKILL of the driver, then `Tuner.restore`."""
-    with plain() as one:
-        one.start()
-        one.await_reports(24)
+    with begun(24) as one:
         one.kill()
         missing = one.missing()
         one.start(restore=True)
@@ -45,9 +43,7 @@ def driver() -> str:
 
 def trial() -> str:
     """SIGKILL of a trial's process, with Tune's defaults."""
-    with plain() as one:
-        one.start()
-        one.await_reports(12)
+    with begun(12) as one:
         os.kill(one.lines()[-1]["pid"], signal.SIGKILL)
         end = one.end()
         return f"{one.given_up()} (`max_failures` is 0); {end}"
@@ -55,9 +51,7 @@ def trial() -> str:
 
 def signals() -> str:
     """SIGTERM to the driver."""
-    with plain() as one:
-        one.start()
-        one.await_reports(24)
+    with begun(24) as one:
         one.send(signal.SIGTERM)
         return f"SIGTERM: {one.end()}, {one.missing()}"
 
@@ -80,9 +74,7 @@ def number() -> str:
 
 def hang() -> str:
     """A trial that hangs."""
-    with plain() as one:
-        one.start()
-        one.await_reports(6)
+    with begun(6) as one:
         (one.folder / "hang").touch()
         end = one.end(90)
         return f"nothing notices: {end}"
@@ -90,9 +82,7 @@ def hang() -> str:
 
 def torn_spec() -> str:
     """The newest state file cut in the middle."""
-    with plain() as one:
-        one.start()
-        one.await_reports(30)
+    with begun(30) as one:
         one.kill()
         taken = len(set(one.truth()))
         newest = max(Path(one.settings["storage"]).rglob("experiment_state-*.json"))
@@ -105,9 +95,7 @@ def torn_spec() -> str:
 
 def twice() -> str:
     """The same search started again, after its driver was killed."""
-    with plain() as one:
-        one.start()
-        one.await_reports(30)
+    with begun(30) as one:
         one.kill()
         old = len(set(one.truth()))
         one.start()
@@ -180,9 +168,7 @@ def _pace(one: Plain) -> str:
 
 def mlflow_deleted() -> str:
     """The run of a trial that trains is deleted in MLflow."""
-    with plain() as one:
-        one.start()
-        one.await_reports(24)
+    with begun(24) as one:
         code = "import mlflow, sys; c = mlflow.MlflowClient(sys.argv[1]); "
         code += "e = c.get_experiment_by_name('plain').experiment_id; "
         code += "c.delete_run(c.search_runs([e], \"status = 'RUNNING'\")[0].info.run_id)"
@@ -205,9 +191,7 @@ def database() -> str:
 
 def node() -> str:
     """SIGKILL of a node on which trials train, with retries allowed."""
-    with cluster(0, 2, 2) as nodes, plain(address=nodes.address, max_failures=3) as one:
-        one.start()
-        one.await_reports(24)
+    with cluster(0, 2, 2) as nodes, begun(24, address=nodes.address, max_failures=3) as one:
         nodes.tell("kill-node 1")
         end = one.end()
         return f"with `max_failures` 3: {one.given_up()}, {one.missing()}; {end}"
@@ -215,9 +199,7 @@ def node() -> str:
 
 def control_store() -> str:
     """SIGKILL of Ray's control store, which is back 5 s later."""
-    with cluster(3) as nodes, plain(address=nodes.address, max_failures=3) as one:
-        one.start()
-        one.await_reports(24)
+    with cluster(3) as nodes, begun(24, address=nodes.address, max_failures=3) as one:
         nodes.tell("kill-gcs")
         time.sleep(5)
         nodes.tell("start-gcs")
@@ -262,9 +244,7 @@ def _memory_mib(name: str) -> float:
 
 def torn_checkpoint() -> str:
     """The newest checkpoint of a trial emptied, and its process killed; retries allowed."""
-    with plain(max_failures=3) as one:
-        one.start()
-        one.await_reports(30)
+    with begun(30, max_failures=3) as one:
         last = one.lines()[-1]
         os.kill(last["pid"], signal.SIGSTOP)
         found = sorted(Path(one.settings["storage"]).rglob(f"*{last['trial']}*/checkpoint_*/step"))
@@ -277,9 +257,7 @@ def torn_checkpoint() -> str:
 
 def torn_events() -> str:
     """The record of one trial cut in its last line, under a driver that was killed."""
-    with plain() as one:
-        one.start()
-        one.await_reports(30)
+    with begun(30) as one:
         one.kill()
         record = max(Path(one.settings["storage"]).rglob("result.json"), key=_size)
         record.write_bytes(record.read_bytes()[:-40])
@@ -294,9 +272,7 @@ def _size(path: Path) -> int:
 
 def two_drivers() -> str:
     """The same search started while it runs."""
-    with plain() as one:
-        one.start()
-        one.await_reports(12)
+    with begun(12) as one:
         first = one.process
         one.start()
         statuses = [process.wait(300) for process in (first, one.process) if process]

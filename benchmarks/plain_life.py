@@ -194,3 +194,12 @@ def plain(**changes: Any) -> Iterator[Plain]:
             yield one
         finally:
             one.kill()
+
+
+@contextmanager
+def begun(reports: int, **changes: Any) -> Iterator[Plain]:
+    """Such a search whose driver was started, and which has taken so many reports."""
+    with plain(**changes) as one:
+        one.start()
+        one.await_reports(reports)
+        yield one
