@@ -99,7 +99,7 @@ def integers(words: Words, bound: int) -> NDArray[np.int64]:
 
 
 def _integers_below(words: Words, bounds: NDArray[np.uint64] | np.uint64) -> NDArray[np.int64]:
-    """As `integers`, perhaps with a bound of its own for each column."""
+    """As `integers`, perhaps with a bound of its own for each row or column."""
     # The upper half of the 128-bit product, put together from two 64-bit ones, neither of which
     # can overflow.
     half = np.uint64(32)
@@ -130,14 +130,17 @@ def distinct_integers(words: Words, bound: int) -> NDArray[np.int64]:
     # Row r's number i is numbers[i, r], so that each step of the shuffle is on adjacent memory.
     numbers = np.repeat(np.arange(bound), rows).reshape(bound, rows)
     flat = numbers.reshape(-1)
-    columns = np.arange(count)
-    places = columns + _integers_below(words, (bound - columns).astype(np.uint64))
-    swapped = places.T * rows + np.arange(rows)
-    for here, there in zip(numbers, swapped, strict=False):
+    steps = np.arange(count)[:, None]
+    bounds = (bound - steps).astype(np.uint64)
+    places = _integers_below(np.ascontiguousarray(words.T), bounds)
+    places += steps
+    places *= rows
+    places += np.arange(rows)
+    for here, there in zip(numbers, places, strict=False):
         chosen = flat[there]
         flat[there] = here
         here[:] = chosen
-    return numbers[:count].T.copy()
+    return numbers[:count].T
 
 
 def uniform32(words: Words) -> NDArray[np.float32]:

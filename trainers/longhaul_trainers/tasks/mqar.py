@@ -207,13 +207,13 @@ def _gaps(words: Words, room: int) -> NDArray[np.int64]:
     change a draw.
     """
     weights = np.round(2.0**30 * np.arange(1, room + 1) ** (POWER - 1))
-    left = np.tile(weights, (len(words), 1))
-    row = np.arange(len(words))
+    sums = np.tile(weights.cumsum(), (len(words), 1))
     gaps = np.empty(words.shape, dtype=np.int64)
     for i in range(words.shape[1]):
-        sums = left.cumsum(axis=1)
+        whole = sums[:, -1]
         # The product may be rounded up to the whole sum, beyond the last gap.
-        point = np.minimum(np.floor(uniform64(words[:, i]) * sums[:, -1]), sums[:, -1] - 1)
-        gaps[:, i] = (sums <= point[:, None]).sum(axis=1)
-        left[row, gaps[:, i]] = 0.0
+        point = np.minimum(np.floor(uniform64(words[:, i]) * whole), whole - 1)
+        beyond = sums > point[:, None]
+        gaps[:, i] = beyond.argmax(axis=1)
+        sums -= beyond * weights[gaps[:, i], None]
     return gaps

@@ -14,11 +14,15 @@ from torch import Tensor
 
 from longhaul_trainers.tasks.ahead import TaskAhead
 from longhaul_trainers.tasks.base import Batch, Split
+from longhaul_trainers.tasks.by_sequence import BySequence
 from longhaul_trainers.tasks.counted import counted
 from longhaul_trainers.tasks.epochs import EpochOrder
 from longhaul_trainers.tasks.stretches import Stretches, pad
 
 Part = Literal["train", "validation", "test"]
+
+PADDED_BYTES = 1 << 25
+"""A training set that takes no more, inputs and targets, is padded once and not at each step."""
 
 
 class NextFrameTask(TaskAhead):
@@ -90,7 +94,19 @@ class NextFrameTask(TaskAhead):
     ) -> Iterator[Batch]:
         """See `TaskAhead.training_batches`."""
         for chosen in self._order.batches(seed, step, batch_size, steps):
-            yield self._batch(self._pieces.take(chosen), self.length)
+            if self._padded is None:
+                yield self._batch(self._pieces.take(chosen), self.length)
+            else:
+                inputs, targets = self._padded
+                yield Batch(inputs.take(chosen), targets.take(chosen))
+
+    @cached_property
+    def _padded(self) -> tuple[BySequence, BySequence] | None:
+        """The whole training set, unless it is large."""
+        if 2 * len(self._pieces) * self.length * self.input_size * 4 > PADDED_BYTES:
+            return None
+        whole = self._batch(self._pieces, self.length)
+        return BySequence(whole.inputs), BySequence(whole.targets)
 
     @cached_property
     def _order(self) -> EpochOrder:

@@ -121,15 +121,17 @@ class Recall(SymbolicTask):
     def drawn(self, words: Words) -> Batch:
         """See `SyntheticTask.drawn`."""
         size, n = len(words), self.keys
-        order = distinct_integers(words[:, :n], n)
-        digits = integers(words[:, n : 2 * n], DIGITS)
-        asked = integers(words[:, 2 * n], n)
+        # Time before sequences, as in the batch: each array is then gone through as it lies.
+        words = np.ascontiguousarray(words.T)
+        order = distinct_integers(words[:n].T, n).T
+        digits = integers(words[n : 2 * n], DIGITS)
+        asked = integers(words[2 * n], n)
         row = np.arange(size)
         codes = np.full((self.length, size), QUESTION_MARK, dtype=np.int64)
-        codes[0 : 2 * n : 2] = 1 + order.T
-        codes[1 : 2 * n : 2] = 1 + n + digits.T
-        codes[-1] = 1 + order[row, asked]
-        targets = torch.from_numpy(digits[row, asked]).unsqueeze(0)
+        np.add(order, 1, out=codes[0 : 2 * n : 2])
+        np.add(digits, 1 + n, out=codes[1 : 2 * n : 2])
+        codes[-1] = 1 + order[asked, row]
+        targets = torch.from_numpy(digits[asked, row]).unsqueeze(0)
         return Batch(torch.from_numpy(codes), targets)
 
     def example(self) -> str:

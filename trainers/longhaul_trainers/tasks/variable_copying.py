@@ -161,12 +161,12 @@ class VariableCopying(SymbolicTask):
         """See `SyntheticTask.drawn`."""
         size, count = len(words), self.protocol.remembered
         places = np.sort(distinct_integers(words[:, :count], self.blanks + count), axis=1)
-        symbols = integers(words[:, count:], self.protocol.symbols) + 1
+        symbols = integers(np.ascontiguousarray(words[:, count:].T), self.protocol.symbols) + 1
         codes = np.full((self.length, size), BLANK, dtype=np.int64)
         codes[-count:] = self.protocol.vocabulary - 1
-        np.put_along_axis(codes, places.T, symbols.T, axis=0)
+        np.put_along_axis(codes, places.T, symbols, axis=0)
         targets = torch.full((self.length, size), IGNORED, dtype=torch.int64)
-        targets[-count:] = torch.from_numpy(symbols).T
+        targets[-count:] = torch.from_numpy(symbols)
         return Batch(torch.from_numpy(codes), targets)
 
     def example(self) -> str:
