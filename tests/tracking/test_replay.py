@@ -66,6 +66,25 @@ def test_mlflow_equals_the_ledger(whole_search, tracking_uri, content_of, equals
     assert tags["longhaul.version"]
 
 
+def test_on_the_way_the_lag_tells_how_far_it_got(whole_search, tracking_uri):
+    told = []
+    replay = Replay(whole_search.ledger, lambda: connect(tracking_uri), tracking_uri)
+    deliver_once(whole_search.ledger, replay, 1, lambda lag, counts: told.append((lag, counts)))
+    events = whole_search.ledger.events()
+    throughs = [lag.through for lag, _ in told]
+    assert throughs == sorted(throughs)
+    assert len(set(throughs)) > 3
+    assert [lag.trials for lag, _ in told] == [*range(len(told) - 2, -1, -1), 0]
+    for lag, counts in told:
+        assert lag.events == events[-1].sequence - lag.through
+        begun = {
+            one.trial for one in events if one.kind == "started" and one.sequence <= lag.through
+        }
+        assert len(begun) <= counts.created
+    assert told[-1][0].delivered
+    assert not told[-2][0].delivered
+
+
 def test_parent_run_tells_the_result(whole_search, tracking_uri, content_of):
     deliver(whole_search, tracking_uri)
     content = content_of(tracking_uri)

@@ -49,7 +49,7 @@ def follow(
         ledger: the search.
         replay: brings it to MLflow.
         ending: tells when the driver is gone; None: when the ledger says that nobody works on it.
-        say_lag: called with the lag after each round.
+        say_lag: called with the lag after each trial and each round.
         backoff: how to wait after a failure.
 
     Returns:
@@ -72,7 +72,10 @@ def follow(
             replay.refresh(curves=last or began >= curves_at)
             if last:
                 replay.set_searching(False)
-            replay.deliver(stop=never.is_set if last else ended.is_set)
+            replay.deliver(
+                stop=never.is_set if last else ended.is_set,
+                tell=lambda: _say(say_lag, replay.lag(None)),
+            )
             if began >= curves_at:
                 curves_at = began + max(CURVES_EVERY_S, BUSY_SHARE * (time.monotonic() - began))
             problem, wait_s = None, POLL_S
@@ -105,7 +108,7 @@ def deliver_once(
         ledger: the search.
         replay: brings it to MLflow.
         timeout_s: gives up when nothing moved for so long, seconds.
-        say: called after each round with what is missing and what was done.
+        say: called after each trial and each round with what is missing and what was done.
         backoff: how to wait after a failure.
 
     Returns:
@@ -120,7 +123,7 @@ def deliver_once(
     while True:
         problem = None
         try:
-            replay.deliver()
+            replay.deliver(tell=lambda: say(replay.lag(None), replay.counts))
         except Exception as error:
             problem = reporter.report(error)
         lag = replay.lag(problem)

@@ -83,9 +83,10 @@ class Replay:
         self._read = -1
         self._through = -1
         self._searching = True
-        # Ordered sets: what is to be looked at, oldest first.
-        self._waiting: dict[int, None] = {}
-        self._running: dict[int, None] = {}
+        # What is to be looked at, oldest first: the first event that each trial waits for, or none
+        # where only points of its curve may be missing.
+        self._waiting: dict[int, int | None] = {}
+        self._running: dict[int, None] = {}  # an ordered set
         self._parent_waits = True
         self._described_at: float | None = None
         self._refusals: dict[int, int] = {}
@@ -109,7 +110,8 @@ class Replay:
             if event.kind in ("opened", "interrupted", "closed"):
                 self.set_searching(event.kind == "opened")
             if event.trial is not None:
-                self._waiting[event.trial] = None
+                if self._waiting.get(event.trial) is None:
+                    self._waiting[event.trial] = event.sequence
                 self._note_whether_running(event.trial)
         if curves:
             self._wait_for_running()
@@ -121,11 +123,14 @@ class Replay:
             self._parent_waits = True
             self._wait_for_running()
 
-    def deliver(self, stop: Callable[[], bool] = lambda: False) -> None:
+    def deliver(
+        self, stop: Callable[[], bool] = lambda: False, tell: Callable[[], None] = lambda: None
+    ) -> None:
         """Delivers everything read so far.
 
         Args:
             stop: asked between two trials; True ends early.
+            tell: called after each trial.
 
         Raises:
             Exception: a failure that may pass; what was in hand stays waiting.
@@ -145,6 +150,7 @@ class Replay:
                 self._waiting[number] = self._waiting.pop(number)
                 raise
             self._waiting.pop(number)
+            tell()
         if not self._searching:
             session.runs.sweep()
             self._guard(session, PARENT)
@@ -163,6 +169,8 @@ class Replay:
     def lag(self, error: str | None) -> Lag:
         """What is still missing in MLflow, with the last problem if there is one."""
         session = self._session
+        oldest = min((one for one in self._waiting.values() if one is not None), default=0)
+        self._through = max(self._through, oldest - 1)
         parent = session.runs.find(PARENT) if session else None
         return Lag(
             events=max(0, self._read - self._through),
@@ -182,12 +190,12 @@ class Replay:
         experiment_id = experiment.experiment_id
         runs = Runs(client, self._uri, experiment_id, facts.identity, self._recreate)
         runs.load()
-        self._waiting = {}
+        before, self._waiting = self._waiting, {}
         for number in self._fold.record.trials:
             if not self._thorough and self._is_complete(runs.find(number), number):
                 runs.forget(number)
             else:
-                self._waiting[number] = None
+                self._waiting[number] = before.get(number)
         self._parent_waits = True
         return _Session(client, experiment_id, facts, runs)
 
@@ -315,7 +323,8 @@ class Replay:
         self._parent_waits = False
 
     def _wait_for_running(self) -> None:
-        self._waiting |= self._running
+        for number in self._running:
+            self._waiting.setdefault(number, None)
 
     def _note_whether_running(self, number: int) -> None:
         trial = self._fold.record.trials.get(number)
