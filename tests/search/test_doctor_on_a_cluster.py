@@ -31,6 +31,16 @@ def test_a_cluster_that_is_well_and_one_whose_token_is_another(new_project):
     assert "RAY_AUTH_TOKEN_PATH" in refused[-1]["fix"]
 
 
+def test_a_head_on_loopback_is_found_by_auto(new_project, monkeypatch):
+    project = new_project()
+    monkeypatch.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+    address = project.start_cluster(1)
+    monkeypatch.undo()
+    assert address.startswith("127.0.0.1:")
+    found = findings(project, "auto", RAY_ADDRESS=address)
+    assert {one["level"] for one in found} == {"ok"}, found
+
+
 def test_nodes_with_other_code(new_project):
     project = new_project()
     for package in (longhaul, longhaul_trainers):

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import secrets
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -16,6 +17,9 @@ LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 Otherwise its servers listen on every address of the machine; nothing that `ray.init` is told,
 ``_node_ip_address="127.0.0.1"`` included, prevents that. Ray reads it when it is imported.
 """
+
+_HEAD = re.compile(rb"--gcs-address=([^\0 ]+)")
+"""In the command line of each of a node's processes, the address of its head."""
 
 
 @contextlib.contextmanager
@@ -50,10 +54,27 @@ def asked_at(address: str) -> contextlib.AbstractContextManager[None]:
     one there, which nobody listens at.
 
     Args:
-        address: of the head, as Ray takes it.
+        address: of the head, as Ray takes it; ``auto``: of the one that Ray finds.
     """
-    host = address.rpartition(":")[0]
+    host = (address if address != "auto" else _found()).rpartition(":")[0]
     return _environment(LOOPBACK if host == "localhost" or host.startswith("127.") else {})
+
+
+def _found() -> str:
+    """Where Ray's ``auto`` leads to, before Ray is imported; nothing where there is no cluster."""
+    told = os.environ.get("RAY_ADDRESS")
+    if told:
+        return told
+    running = set()
+    for process in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):  # it has ended, or is another user's
+            running |= {os.fsdecode(one) for one in _HEAD.findall(process.read_bytes())}
+    if len(running) == 1:
+        return running.pop()
+    folder = os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()
+    with contextlib.suppress(OSError):
+        return Path(folder, "ray/ray_current_cluster").read_text(encoding="utf-8").strip()
+    return ""
 
 
 def keep_credentials_from_tune() -> None:
