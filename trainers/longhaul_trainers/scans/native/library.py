@@ -94,6 +94,7 @@ def compiled() -> Path:
         # all workers of a machine start at once: one compiles, the others wait for it
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not target.exists():
+            _log.warning("compiling the scans for this processor: once, and for about a minute")
             _compile(compiler, target)
     return target
 
