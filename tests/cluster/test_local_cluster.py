@@ -177,7 +177,7 @@ def test_a_search_outlives_its_node_and_its_driver(cluster):
     resumed = json.loads(cluster.longhaul("resume", "night", "--json").stdout)
     assert resumed["job"] == "night~2"
     said = cluster.longhaul("logs", "-f", "night").stdout
-    assert "search night: complete" in said
+    assert "search night: completed" in said
     assert cluster.events("night")[: len(seen)] == seen
     told = cluster.status("night")
     assert (told["state"], told["trials"]) == ("completed", 6)
@@ -194,7 +194,7 @@ def test_stop_keeps_everything_and_resume_goes_on(cluster):
     assert told["job"]["status"] == "STOPPED"
     assert cluster.events("calm")[-1].kind == "interrupted"
     cluster.longhaul("resume", "calm")
-    assert "search calm: complete" in cluster.longhaul("logs", "-f", "calm").stdout
+    assert "search calm: completed" in cluster.longhaul("logs", "-f", "calm").stdout
     names = [
         one["name"] for one in json.loads(cluster.longhaul("list", "--json").stdout)["searches"]
     ]

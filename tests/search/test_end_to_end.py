@@ -61,7 +61,7 @@ def invoke(*words, status=0):
 
 def test_json_is_one_object_and_says_how_it_ended(first, ledger):
     result = first.json()
-    assert result["state"] == "complete"
+    assert result["state"] == "completed"
     assert result["name"] == "tiny"
     record = ledger.record()
     best = record.best()
@@ -290,7 +290,7 @@ def test_more_trials_are_added_and_none_is_repeated(others, ledger):
     assert len(set(configs)) == TRIALS + 2
     for number in range(TRIALS):
         assert extended.trial(number).history().equals(ledger.trial(number).history())
-    assert drivers["tiny"].json()["state"] == "complete"
+    assert drivers["tiny"].json()["state"] == "completed"
 
 
 @pytest.mark.parametrize("name", ["tiny", "mixed", "hopeless", "explosive"])
@@ -302,7 +302,7 @@ def test_mlflow_has_every_ending(others, name, content_of, equals_ledger):
 def test_a_failing_trial_leaves_the_others_alone(others, expected_history, recorded_history):
     project, drivers = others
     assert drivers["mixed"].popen.returncode == 0, drivers["mixed"].stderr
-    assert drivers["mixed"].json()["state"] == "complete"
+    assert drivers["mixed"].json()["state"] == "completed"
     ledger = project.ledger("mixed")
     for number, trial in ledger.record().trials.items():
         if trial.config["cell"]["name"] == "broken":

@@ -106,7 +106,7 @@ def test_a_full_disk_of_mlflow_holds_nothing_up_and_gets_everything_later(
     project.await_witness(driver, lambda one: "row" in one)
     ballast = fill(project.folder / "small", 0)
     assert driver.wait() == 0, driver.stderr
-    assert driver.json()["state"] == "complete"
+    assert driver.json()["state"] == "completed"
     assert driver.stderr.count("longhaul sync tracked") == 1
     project.check_nothing_is_lost("tracked")
     ledger = project.ledger("tracked")

@@ -68,7 +68,7 @@ class Wreck:
     def finish(self):
         driver = self.project.run("resume", self.name, "--json")
         assert driver.popen.returncode == 0, driver.stderr
-        assert driver.json()["state"] == "complete"
+        assert driver.json()["state"] == "completed"
         self.check()
 
     def check_whole(self, expected_history):

@@ -6,7 +6,7 @@ import math
 import pytest
 from rich.console import Console
 
-from longhaul.ledger import EventKind, Ledger
+from longhaul.ledger import EventKind, Ledger, SearchState
 from longhaul.search.outcome import cell_table, outcome, summary_lines
 from longhaul.search.view import PlainView, ProgressMeter, TerminalView, clock
 
@@ -34,13 +34,13 @@ def record(tmp_path):
 
 
 def test_the_best_is_one_that_ran_to_its_end(record):
-    result = outcome(record, BASELINE, "complete", None)
+    result = outcome(record, BASELINE, SearchState.COMPLETED, None)
     assert (result.best, result.value) == (0, 0.01)
     assert result.config["cell"]["name"] == "exprnn"
 
 
 def test_cells_are_listed_with_the_best_they_reached(record):
-    cells = outcome(record, BASELINE, "complete", None).cells
+    cells = outcome(record, BASELINE, SearchState.COMPLETED, None).cells
     shown = [(one.cell, one.trials, one.finished, one.value, one.trial, one.step) for one in cells]
     assert shown == [
         ("exprnn", 2, 1, 0.005, 1, 10),
@@ -48,13 +48,13 @@ def test_cells_are_listed_with_the_best_they_reached(record):
         ("gru", 1, 0, None, None, None),
     ]
     console = Console(file=io.StringIO(), width=100)
-    console.print(cell_table(outcome(record, BASELINE, "complete", None)))
+    console.print(cell_table(outcome(record, BASELINE, SearchState.COMPLETED, None)))
     lines = console.file.getvalue().splitlines()
     assert "0.981" in next(line for line in lines if line.startswith("lstm"))
 
 
 def test_the_summary_says_how_far_below_the_baseline_and_what_was_saved(record):
-    lines = summary_lines(outcome(record, BASELINE, "complete", None))
+    lines = summary_lines(outcome(record, BASELINE, SearchState.COMPLETED, None))
     assert "17.3 times below the trivial baseline 0.1733" in lines[1]
     # 80 steps of the stopped trial and 87 of the diverged one were not trained.
     assert "saved 167 of 360 training steps (46 %)" in lines[2]
@@ -72,7 +72,7 @@ def test_a_search_without_a_finished_trial_has_no_best(record):
 
 
 def test_a_loss_above_the_baseline_is_not_called_below(record):
-    lines = summary_lines(outcome(record, 0.001, "complete", None))
+    lines = summary_lines(outcome(record, 0.001, SearchState.COMPLETED, None))
     assert "10.0 times above the trivial baseline 0.0010" in lines[1]
 
 
@@ -127,6 +127,6 @@ def test_nothing_in_it_breaks_json(record):
 
     from longhaul.cli.output import to_json
 
-    data = json.loads(to_json(outcome(record, BASELINE, "complete", None).as_dict()))
+    data = json.loads(to_json(outcome(record, BASELINE, SearchState.COMPLETED, None).as_dict()))
     assert data["best"] == 0
     assert math.isclose(data["cells"][0]["value"], 0.005)

@@ -139,7 +139,7 @@ def test_trials_of_several_cells_have_the_curves_they_have_alone(
         "exprnn",
     }
     assert {one.attempts for one in record.trials.values()} == {1}
-    assert driver.json()["state"] == "complete"
+    assert driver.json()["state"] == "completed"
 
 
 def test_only_the_hosts_hold_torch(mixed):

@@ -49,7 +49,7 @@ def compared(project, *words, status=0):
 
 def test_each_search_is_an_ordinary_one_under_the_suites_budget(project, first):
     told = first.json()
-    assert told["state"] == "complete"
+    assert told["state"] == "completed"
     assert [one["name"] for one in told["searches"]] == NAMES
     assert told["next"]["compare"] == "longhaul compare pair"
     for name in NAMES:

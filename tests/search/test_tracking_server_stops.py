@@ -108,7 +108,7 @@ def test_a_search_is_not_held_up_and_what_is_missing_comes_later_once(
     trials_end(1)
     server.kill()
     assert driver.wait() == 0, driver.stderr
-    assert driver.json()["state"] == "complete"
+    assert driver.json()["state"] == "completed"
     assert driver.stderr.count("longhaul sync orphan") == 1
     assert "Traceback" not in driver.stderr
     ledger = project.ledger("orphan")

@@ -38,7 +38,7 @@ def run_and_report(
     result = run_shown(ledger, place, overrides, wanted, log_format)
     next_commands = _next(result, place)
     emit(result.as_dict() | {"next": next_commands}, as_json, lambda: _text(result, next_commands))
-    if result.state != "complete":
+    if result.state != "completed":
         raise click.exceptions.Exit(INTERRUPTED_STATUS if result.state == "interrupted" else 1)
 
 
@@ -72,6 +72,7 @@ def _view(log_format: str) -> "LogView | PlainView | TerminalView":
 
 
 def _outcome(run: "SearchRun") -> "Outcome":
+    from longhaul.ledger import SearchState
     from longhaul.search.outcome import outcome
     from longhaul.search.run import INTERRUPTED
     from longhaul_trainers.catalogue import TASKS
@@ -80,12 +81,12 @@ def _outcome(run: "SearchRun") -> "Outcome":
     task = parse_component(TASKS, run.spec.tree["task"])
     baseline = TASKS.get(task.name)(task).baseline
     _, budget = run.ending
-    state, reason = "complete", None if budget is None else budget.reason
+    state, reason = SearchState.COMPLETED, None if budget is None else budget.reason
     if run.stop_reason is not None:
         reason = run.stop_reason
-        state = "interrupted" if reason == INTERRUPTED else "failed"
+        state = SearchState.INTERRUPTED if reason == INTERRUPTED else SearchState.FAILED
     elif run.record.best() is None:
-        state, reason = "failed", "no trial ran all its steps with a finite loss"
+        state, reason = SearchState.FAILED, "no trial ran all its steps with a finite loss"
     return outcome(run.record, baseline, state, reason)
 
 
@@ -108,7 +109,7 @@ def _next(result: "Outcome", place: "Place") -> dict[str, str]:
     commands = {"watch": f"longhaul ui{storage}{tracking}"}
     if result.best is not None:
         commands["reproduce"] = f"longhaul reproduce {result.name}{storage}"
-    if result.state == "complete":
+    if result.state == "completed":
         more = 2 * sum(result.counts.values())
         commands["extend"] = f"longhaul resume {result.name} --trials {more}{storage}{tracking}"
     else:

@@ -57,19 +57,19 @@ def run_suite(
     following = _next(suite, place, state)
     told = {"suite": suite.name, "state": state, "searches": [one.as_dict() for one in results]}
     emit(told | {"next": following}, as_json, lambda: _ran(suite, results, state, following))
-    if state != "complete":
+    if state != "completed":
         raise click.exceptions.Exit(INTERRUPTED_STATUS if state == "interrupted" else 1)
 
 
 def _state(results: "list[Outcome]") -> str:
     states = {one.state for one in results}
-    return next((one for one in ("interrupted", "failed") if one in states), "complete")
+    return next((one for one in ("interrupted", "failed") if one in states), "completed")
 
 
 def _next(suite: "Suite", place: "Place", state: str) -> dict[str, str]:
     storage, tracking = place_options(place)
     following = {"compare": f"longhaul compare {suite.name}{storage}"}
-    if state != "complete":
+    if state != "completed":
         following["resume"] = f"longhaul search {suite.file}{storage}{tracking} (as before)"
     return following
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from longhaul.ledger import SearchRecord, TrialRecord, TrialState
+from longhaul.ledger import SearchRecord, SearchState, TrialRecord, TrialState
 from longhaul.spec.objectives import Objective
 from longhaul.summary import objective_of
 
@@ -42,7 +42,7 @@ class Outcome:
 
     Attributes:
         name: the search's.
-        state: complete, interrupted or failed.
+        state: completed, interrupted or failed.
         reason: why it did not complete, or which budget ended it; None where all trials ran.
         counts: trials by state.
         best: number of the best trial among those that ran all their steps; None without one.
@@ -60,7 +60,7 @@ class Outcome:
     """
 
     name: str
-    state: str
+    state: SearchState
     reason: str | None
     counts: Mapping[str, int]
     best: int | None
@@ -81,13 +81,15 @@ class Outcome:
         return asdict(self)
 
 
-def outcome(record: SearchRecord, baseline: float, state: str, reason: str | None) -> Outcome:
+def outcome(
+    record: SearchRecord, baseline: float, state: SearchState, reason: str | None
+) -> Outcome:
     """Summarises a search.
 
     Args:
         record: the search as recorded.
         baseline: the task's trivial baseline.
-        state: complete, interrupted or failed.
+        state: completed, interrupted or failed.
         reason: why it did not complete.
     """
     best, objective = record.best(), objective_of(record)
