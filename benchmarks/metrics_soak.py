@@ -1,4 +1,4 @@
-"""Has Prometheus watch a search on a cluster, whose tracking server is killed meanwhile.
+"""Has Prometheus watch a search on a cluster: trials diverge, one and MLflow's server are killed.
 
     .venv/bin/python benchmarks/metrics_soak.py [--seconds 360] [--results FOLDER]
 
@@ -31,23 +31,28 @@ RESULTS = Path(__file__).parent / "results"
 SCRIPT = ROOT / "infra/local-cluster.sh"
 SERVERS = ("AUTOSCALER_METRIC_PORT", "DASHBOARD_METRIC_PORT")
 """Variables with ports of the head that Ray tells together with those of its nodes."""
+TRIAL = b"ray::CellTrial", b"ray::ResourceTrainable"
+"""How Ray calls the process of a trial between two calls, and in one."""
 NODES = 3
 NAME = "soak"
 SPACE = "copying-quickstart"
 SETTINGS = {
-    "task.delay": "5",
-    "cell": "{name: lstm, hidden_size: 8, forget_bias: {uniform: [0, 3]}}",
-    "training.steps": "27",
+    "task.delay": "20",
+    # Rectifiers that add up too much overflow: such trials diverge.
+    "cell": "{name: rnn, hidden_size: 16, nonlinearity: {choice: [tanh, relu]}, "
+    "recurrent_gain: {uniform: [0.9, 3]}}",
+    "training.steps": "20000",
     "training.batch_size": "4",
-    "training.evaluate_every": "3",
+    "training.evaluate_every": "2000",
     "training.validation_size": "20",
     "training.test_size": "20",
     "search.trials": "100000",
-    "search.scheduler": "{name: asha, grace_steps: 3}",
+    "search.scheduler": "{name: asha, grace_steps: 2000}",
+    "search.retries": "0",  # so that a trial whose process is killed has failed
 }
-STOPPED_AT, BACK_AT, FEWER_AT = 0.25, 0.7, 0.8
-"""When MLflow's server stops, when it is started again, and when one trial less may run at once: as
-shares of the search's time."""
+STOPPED_AT, TRIAL_KILLED_AT, BACK_AT, FEWER_AT = 0.25, 0.35, 0.5, 0.8
+"""When MLflow's server stops, a trial's process is killed, the server is started again, and one
+trial less may run at once: as shares of the search's time."""
 AFTERWARDS_S = 120.0
 """How long Prometheus goes on after the search has ended."""
 
@@ -117,6 +122,20 @@ class Cluster:
         for pid in listed.split():
             os.kill(int(pid), signal.SIGKILL)
 
+    def kill_trial(self) -> None:
+        """SIGKILLs the process of a trial of this cluster's, as soon as there is one."""
+        while True:
+            for process in Path("/proc").glob("[0-9]*"):
+                try:
+                    title = (process / "cmdline").read_bytes()
+                    known = str(self.folder).encode() in (process / "environ").read_bytes()
+                except OSError:  # it has ended
+                    continue
+                if known and title.startswith(TRIAL):
+                    os.kill(int(process.name), signal.SIGKILL)
+                    return
+            time.sleep(0.1)
+
     def targets(self) -> dict[str, list[str]]:
         """Whom Prometheus should ask, by job; of each node the one port that it exports on."""
         file = self.folder / "ray/prom_metrics_service_discovery.json"
@@ -126,7 +145,8 @@ class Cluster:
             every = [one for group in told for one in group["targets"]]
             nodes = [one for one in every if not one.endswith(tuple(self.servers.values()))]
             time.sleep(1)
-        return {"ray": nodes, "ray-autoscaler": [f"127.0.0.1:{self.servers[SERVERS[0]]}"]}
+        head = [f"127.0.0.1:{self.servers[name]}" for name in SERVERS]
+        return {"ray": nodes, "ray-head": head}
 
 
 @contextmanager
@@ -166,6 +186,9 @@ def soak(
     wait_until(STOPPED_AT)
     on.stop("mlflow")
     note("MLflow's server was killed")
+    wait_until(TRIAL_KILLED_AT)
+    on.kill_trial()
+    note("the process of a trial was killed")
     wait_until(BACK_AT)
     on.script("up")
     note("MLflow's server was started again")

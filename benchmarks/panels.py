@@ -19,7 +19,6 @@ _STEPS = {
     "bytes": (1024, ("B", "KiB", "MiB", "GiB", "TiB")),
     "Bps": (1000, ("B/s", "kB/s", "MB/s", "GB/s")),
     "s": (0, ("s",)),
-    "ms": (0, ("ms",)),
     "short": (1000, ("", "K", "Mil", "Bil")),
 }
 

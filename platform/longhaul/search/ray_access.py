@@ -56,11 +56,11 @@ def asked_at(address: str) -> contextlib.AbstractContextManager[None]:
     Args:
         address: of the head, as Ray takes it; ``auto``: of the one that Ray finds.
     """
-    host = (address if address != "auto" else _found()).rpartition(":")[0]
+    host = (address if address != "auto" else _auto_address()).rpartition(":")[0]
     return _environment(LOOPBACK if host == "localhost" or host.startswith("127.") else {})
 
 
-def _found() -> str:
+def _auto_address() -> str:
     """Where Ray's ``auto`` leads to, before Ray is imported; nothing where there is no cluster."""
     told = os.environ.get("RAY_ADDRESS")
     if told:
