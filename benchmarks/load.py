@@ -90,7 +90,7 @@ def databases(folder: Path) -> Iterator[dict[str, str]]:
         where = f"{told['PGHOST']}:{told['PGPORT']}/{told['PGDATABASE']}"
         # MLflow wants a place for artifacts, which a database is not; it is allowed like any other
         os.environ["LONGHAUL_ARTIFACTS"] = str(folder)
-        yield places | {"PostgreSQL": f"postgresql://{user}@{where}"}
+        yield places | {"PostgreSQL": f"postgresql+psycopg2://{user}@{where}"}
 
 
 def _servers() -> Any:

@@ -1,6 +1,7 @@
 """The compiled Elman scan against the one written with torch, and what happens without it."""
 
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -58,6 +59,25 @@ def test_a_batch_of_which_one_step_is_all_that_is_kept(size, monkeypatch):
     plain = run("tanh", shape, torch.float64, compiled=False, monkeypatch=monkeypatch)
     for one, other in zip(ours, plain, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-11, atol=1e-10)
+
+
+@needs_compiler
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="on x86 alone")
+@pytest.mark.parametrize("pack", [1, 3])
+def test_gradients_that_vanish_become_0_and_not_subnormal(pack):
+    """Each operation with a subnormal number takes tens of times as long as with another."""
+    steps, size, least = 100, 32, torch.finfo(torch.float32).tiny
+    kind = NONLINEARITIES.get("identity")
+    phi = kind(size, [kind.settings_type()] * pack, [torch.Generator()] * pack)
+    inputs = torch.zeros(steps, pack, 20, size, requires_grad=True)
+    factor = 0.25 * torch.eye(size).expand(pack, -1, -1)
+    elman_scan(factor, inputs, torch.zeros(pack, 20, size), phi)[-1].sum().backward()
+    exact = 0.25 ** torch.arange(steps - 1, -1, -1, dtype=torch.float64)
+    expected = torch.where(exact < least, 0.0, exact).float()[:, None, None, None]
+    assert torch.equal(inputs.grad, expected.expand_as(inputs))
+    assert 0 < (exact < least).sum() < steps
+    # the thread that called goes on with them
+    assert (torch.full((1000,), 1e-39) * 0.5 > 0).all()
 
 
 def run_lstm(shape, dtype, *, compiled, monkeypatch):
