@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -83,12 +83,12 @@ def databases(folder: Path) -> Iterator[dict[str, str]]:
     if not servers.BINARIES or importlib.util.find_spec("psycopg2") is None:
         yield places
         return
-    with servers.postgres(folder / "postgres") as told:
+    # There MLflow keeps artifacts in the folder that it runs in.
+    with chdir(folder), servers.postgres(folder / "postgres") as told:
         from urllib.parse import quote
 
         user = f"{told['PGUSER']}:{quote(servers.PASSWORD, safe='')}"
         where = f"{told['PGHOST']}:{told['PGPORT']}/{told['PGDATABASE']}"
-        # MLflow wants a place for artifacts, which a database is not; it is allowed like any other
         os.environ["LONGHAUL_ARTIFACTS"] = str(folder)
         yield places | {"PostgreSQL": f"postgresql+psycopg2://{user}@{where}"}
 
