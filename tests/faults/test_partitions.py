@@ -51,7 +51,9 @@ def test_a_short_cut_is_ridden_out(network, invariants, way):
     assert driver.wait() == 0, driver.stderr
     invariants.hold(project, "short", 4, driver)
     attempts = [one.attempts for one in project.ledger("short").record().trials.values()]
-    assert attempts == [1] * 4
+    # What a process answers while the driver is deaf, Ray loses; when it gives up the connection,
+    # five minutes later, the trial goes on from its checkpoint.
+    assert max(attempts) <= (2 if way == "to the driver" else 1)
     invariants.delivered(project, "short")
 
 
