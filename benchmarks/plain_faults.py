@@ -150,7 +150,8 @@ def mlflow_flaky() -> str:
     with plain() as one, mlflow_server(one.folder) as server, fault_proxy(server.uri) as proxy:
         proxy.fail(0.05, delay_s=0.3)
         one.start(tracking_uri=proxy.uri)
-        one.await_reports(3)
+        with suppress(TimeoutError):  # it may end before
+            one.await_reports(3)
         return _pace(one)
 
 

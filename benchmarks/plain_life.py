@@ -29,7 +29,12 @@ SETTINGS: dict[str, Any] = {
 PLANNED = SETTINGS["trials"] * SETTINGS["steps"]
 """Reports of an undisturbed search."""
 PATIENCE_S = 300.0
-QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "MLFLOW_DISABLE_TELEMETRY": "true"}
+QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    # A head asks for a token where this user has one, which nodes that join do not show.
+    "RAY_AUTH_MODE": "disabled",
+}
 
 
 @dataclass
