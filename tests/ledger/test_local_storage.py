@@ -127,7 +127,7 @@ def test_addresses(memory_path, monkeypatch):
     assert open_storage("runs").uri == str(memory_path / "runs")
     assert open_storage(f"file://{memory_path}/a%20b").uri == str(memory_path / "a b")
     assert open_storage(Path("runs")).uri == str(memory_path / "runs")
-    for address in ("s3://bucket/x", "file://host/x", ""):
+    for address in ("ftp://host/x", "file://host/x", ""):
         with pytest.raises(RequestError):
             open_storage(address)
 

@@ -97,7 +97,8 @@ def place_options(place: "Place") -> tuple[str, str]:
 
     storage = "" if place.storage == DEFAULT_STORAGE else f" --storage {place.storage}"
     tracking = ""
-    if "://" not in place.storage and place.tracking_uri != default_tracking_uri(place.storage):
+    remote = "://" in place.storage and not place.storage.startswith("file://")
+    if remote or place.tracking_uri != default_tracking_uri(place.storage):
         # An address may hold a password, and what is printed here ends in logs.
         tracking = f" --tracking-uri {redact(place.tracking_uri)}"
     return storage, tracking
@@ -108,7 +109,7 @@ def _next(result: "Outcome", place: "Place") -> dict[str, str]:
     storage, tracking = place_options(place)
     commands = {"watch": f"longhaul ui{storage}{tracking}"}
     if result.best is not None:
-        commands["reproduce"] = f"longhaul reproduce {result.name}{storage}"
+        commands["reproduce"] = f"longhaul reproduce {result.name}{storage}{tracking}"
     if result.state == "completed":
         more = 2 * sum(result.counts.values())
         commands["extend"] = f"longhaul resume {result.name} --trials {more}{storage}{tracking}"

@@ -240,10 +240,10 @@ class LocalStorage(Storage):
 
 
 def open_storage(uri: str | os.PathLike[str]) -> Storage:
-    """The storage at an address: a folder, or a ``file://`` address.
+    """The storage at an address: a folder, or a ``file://`` or ``s3://`` address.
 
     Raises:
-        RequestError: the address is of another kind.
+        RequestError: the address is of another kind, or boto3 is missing for the last.
     """
     text = os.fspath(uri)
     scheme, separator, _ = text.partition("://")
@@ -256,9 +256,14 @@ def open_storage(uri: str | os.PathLike[str]) -> Storage:
         if parts.netloc not in ("", "localhost") or not parts.path:
             raise RequestError(f"storage {text!r}: a file address has the form file:///folder")
         return LocalStorage(unquote(parts.path))
+    if scheme == "s3":
+        # imported here: it needs what only this kind of storage needs
+        from longhaul.ledger.s3 import S3Storage
+
+        return S3Storage.at(text)
     raise RequestError(
-        f"storage {text!r}: {scheme}:// is not supported yet; "
-        "give a folder (an NFS mount works) or a file:// address"
+        f"storage {text!r}: {scheme}:// is not known; give a folder (an NFS mount works) or "
+        "s3://BUCKET/PREFIX"
     )
 
 

@@ -1,0 +1,206 @@
+"""Ledgers in a bucket, on a server of S3's protocol; `make infra` installs what it needs."""
+
+import os
+import pickle
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from longhaul.errors import RequestError
+from longhaul.ledger import Ledger, SearchOwnedError, StorageError, open_storage
+
+boto3 = pytest.importorskip("boto3", reason="needs boto3: make infra")
+moto_server = pytest.importorskip("moto.server", reason="needs moto: make infra")
+
+from longhaul.ledger import s3  # noqa: E402 - after the packages that it is about
+
+SPEC = "task: {name: copying}\n"
+
+
+@pytest.fixture(scope="module")
+def address():
+    server = moto_server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    yield "http://{}:{}".format(*server.get_host_and_port())
+    server.stop()
+
+
+@pytest.fixture
+def storage(address, monkeypatch, request):
+    for name, value in {
+        "AWS_ENDPOINT_URL": address,
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": "testing",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    s3._client.cache_clear()
+    s3._exclusive.clear()
+    bucket = f"b{abs(hash(request.node.name)):x}"
+    s3._client(os.getpid()).create_bucket(Bucket=bucket)
+    yield open_storage(f"s3://{bucket}/runs/")
+    s3._client.cache_clear()
+
+
+def client():
+    return s3._client(os.getpid())
+
+
+def test_what_was_written_is_read_listed_and_deleted(storage):
+    storage.write("a/b/c.bin", b"one")
+    storage.write("a/b/c.bin", b"two")
+    storage.write("a/z.txt", b"")
+    assert storage.read("a/b/c.bin") == b"two"
+    assert storage.list("a") == ["b", "z.txt"]
+    assert storage.list("") == ["a"]
+    assert storage.list("missing") == []
+    assert storage.exists("a/b")
+    assert storage.exists("a/z.txt")
+    assert not storage.exists("a/c")
+    assert not storage.exists("a/z")
+    storage.rename("a/z.txt", "a/y.txt")
+    assert storage.list("a") == ["b", "y.txt"]
+    assert storage.folder("a").read("b/c.bin") == b"two"
+    storage.write("ab", b"")
+    storage.delete("a")
+    storage.delete("a")
+    assert storage.list("") == ["ab"]
+    for path in ("a/b/c.bin", "a/y.txt/deeper"):
+        with pytest.raises(FileNotFoundError):
+            storage.read(path)
+    with pytest.raises(FileNotFoundError):
+        storage.rename("a/y.txt", "a/x.txt")
+
+
+def test_a_whole_bucket_is_a_storage_too(storage):
+    bucket = storage.uri.split("/")[2]
+    whole = open_storage(f"s3://{bucket}")
+    storage.write("a/b", b"1")
+    assert whole.list("") == ["runs"]
+    assert whole.read("runs/a/b") == b"1"
+    assert (whole.uri, storage.uri) == (f"s3://{bucket}", f"s3://{bucket}/runs")
+
+
+def test_folders_of_many_files_are_listed_and_removed_whole(storage, monkeypatch):
+    names = [f"{number:04}" for number in range(25)]
+    for name in names:
+        storage.write(f"many/{name}", b"")
+    real = s3.S3Storage._ask
+
+    def few(self, operation, **words):
+        if operation == "list_objects_v2":
+            words["MaxKeys"] = 4
+        return real(self, operation, **words)
+
+    monkeypatch.setattr(s3.S3Storage, "_ask", few)
+    assert storage.list("many") == names
+    storage.delete("many")
+    assert storage.list("many") == []
+
+
+def test_create_succeeds_for_exactly_one_of_many(storage):
+    ready = threading.Barrier(8)
+
+    def create(number):
+        ready.wait()
+        return storage.create("lease", b"%d" % number * 1000)
+
+    with ThreadPoolExecutor(8) as pool:
+        created = list(pool.map(create, range(8)))
+    assert created.count(True) == 1
+    assert storage.read("lease") == b"%d" % created.index(True) * 1000
+
+
+def test_a_creation_whose_answer_was_lost_and_that_was_sent_again_is_ours(storage, monkeypatch):
+    real = s3.S3Storage._ask
+
+    def twice(self, operation, **words):
+        if operation == "put_object":
+            real(self, operation, **words)
+        return real(self, operation, **words)
+
+    monkeypatch.setattr(s3.S3Storage, "_ask", twice)
+    assert storage.create("ours", b"1")
+    assert not storage.create("ours", b"1")
+
+
+def test_a_server_that_knows_no_conditions_is_refused(storage, monkeypatch):
+    real = s3.S3Storage._ask
+
+    def careless(self, operation, **words):
+        words.pop("IfNoneMatch", None)
+        return real(self, operation, **words)
+
+    monkeypatch.setattr(s3.S3Storage, "_ask", careless)
+    with pytest.raises(StorageError, match="two drivers could own one search"):
+        storage.create("lease", b"1")
+
+
+@pytest.mark.parametrize("path", ["", "/x", "..", "a/../../x", "a//b", "a/", "./a", "a/.hidden"])
+def test_a_path_that_is_not_inside_is_refused(storage, path):
+    for operation in (storage.read, storage.delete, storage.exists, storage.age_s):
+        with pytest.raises(RequestError):
+            operation(path)
+    with pytest.raises(RequestError):
+        storage.write(path, b"")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "s3://",
+        "s3:///x",
+        "s3://B/x",
+        "s3://key:secret@bucket/x",
+        "s3://bucket/../x",
+        "s3://bucket/.x",
+    ],
+)
+def test_an_address_of_another_form_is_refused(text):
+    with pytest.raises(RequestError):
+        open_storage(text)
+
+
+def test_what_the_server_refuses_is_said(storage, monkeypatch):
+    with pytest.raises(StorageError, match="there is no such bucket"):
+        open_storage("s3://nobodys-bucket/x").write("a", b"")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    s3._client.cache_clear()
+    with pytest.raises(StorageError, match="cannot look for s3://"):
+        storage.exists("a")
+
+
+def test_a_full_server_is_told_apart(storage, monkeypatch):
+    from botocore.exceptions import ClientError
+
+    def full(**words):
+        raise ClientError({"Error": {"Code": "XMinioStorageFull"}}, "PutObject")
+
+    monkeypatch.setattr(client(), "put_object", full)
+    with pytest.raises(StorageError) as caught:
+        storage.write("a", b"1")
+    assert caught.value.errno == 28
+
+
+def test_an_age_is_by_the_servers_clock(storage):
+    assert storage.age_s("a") is None
+    storage.write("a", b"")
+    assert 0 <= storage.age_s("a") < 30
+
+
+def test_a_ledger_is_kept_there(storage):
+    ledger = Ledger.create(storage, "bucketed", SPEC, {"scans": "torch"})
+    with ledger.acquire() as writer:
+        for step in range(30):
+            writer.append("reported", 0, step=step, value=1.0, decision="continue")
+        with pytest.raises(SearchOwnedError):
+            ledger.acquire().__enter__()
+        ledger.trial(0).write_config({"seed": 1})
+    again = pickle.loads(pickle.dumps(Ledger.open(storage.uri, "bucketed")))
+    assert [event.data["step"] for event in again.events()] == list(range(30))
+    assert again.spec_text() == SPEC
+    with again.acquire() as writer:
+        assert writer.fence > 1
+    assert Ledger.names(storage) == ["bucketed"]
