@@ -9,7 +9,7 @@ import pytest
 from longhaul.search.ray_access import LOOPBACK, asked_at
 
 NAME, VALUE = next(iter(LOOPBACK.items()))
-SLEEP = "import time; time.sleep(600)"
+SLEEP = "import time; print(flush=True); time.sleep(600)"
 
 
 def asks_loopback(address):
@@ -40,10 +40,13 @@ def test_among_several_heads_auto_is_the_one_started_last(told, expected, tmp_pa
     (tmp_path / "ray").mkdir()
     (tmp_path / "ray/ray_current_cluster").write_text(f"{told}\n", encoding="utf-8")
     heads = [f"--gcs-address={host}:1" for host in ("127.0.0.1", "10.0.0.7")]
-    running = [subprocess.Popen([sys.executable, "-c", SLEEP, head]) for head in heads]
+    words = [[sys.executable, "-c", SLEEP, head] for head in heads]
+    running = [subprocess.Popen(one, stdout=subprocess.PIPE) for one in words]
     try:
+        for one in running:
+            one.stdout.readline()  # for a moment after its start a process has no command line
         assert asks_loopback("auto") is expected
     finally:
         for one in running:
             one.kill()
-            one.wait()
+            one.communicate()
