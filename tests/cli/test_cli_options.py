@@ -9,7 +9,9 @@ from longhaul.cli.options import (
     storage_option,
     tracking_option,
 )
+from longhaul.cli.searching import place_options
 from longhaul.errors import RequestError
+from longhaul.search.driver import Place
 
 
 def test_the_database_lies_beside_the_storage(tmp_path, monkeypatch):
@@ -64,3 +66,20 @@ def test_defaults_and_environment(tmp_path, monkeypatch, arguments, env, expecte
         monkeypatch.delenv(name, raising=False)
     result = CliRunner().invoke(probe, arguments, env=env, catch_exceptions=False)
     assert result.stdout.strip() == expected.format(here=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("storage", "tracking", "options"),
+    [
+        ("./longhaul-runs", None, ("", "")),
+        ("/else/runs", "sqlite:////else/mlflow.db", (" --storage /else/runs", "")),
+        (
+            "s3://bucket/runs",
+            "http://key:secret@mlflow:5000",
+            (" --storage s3://bucket/runs", " --tracking-uri http://***@mlflow:5000"),
+        ),
+    ],
+)
+def test_the_next_commands_name_what_cannot_be_guessed(storage, tracking, options):
+    place = Place(storage, tracking or default_tracking_uri(storage))
+    assert place_options(place) == options

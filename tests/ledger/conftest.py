@@ -2,13 +2,15 @@
 
 import itertools
 import os
+import secrets
 import subprocess
 import tempfile
 from pathlib import Path
 
 import pytest
+import s3_server
 
-from longhaul.ledger import Ledger, LocalStorage, Storage, StorageFullError
+from longhaul.ledger import Ledger, LocalStorage, Storage, StorageFullError, open_storage, s3
 
 
 class Crash(BaseException):
@@ -113,6 +115,28 @@ def memory_path():
     parent = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     with tempfile.TemporaryDirectory(dir=parent, prefix="longhaul-test-") as folder:
         yield Path(folder)
+
+
+@pytest.fixture(scope="session")
+def s3_variables():
+    """Where boto3 finds a server of S3's protocol."""
+    if s3_server.why_not():
+        pytest.skip(s3_server.why_not())
+    with s3_server.started() as variables:
+        yield variables
+
+
+@pytest.fixture
+def bucket(s3_variables, monkeypatch):
+    """A storage in a new bucket."""
+    for name, value in s3_variables.items():
+        monkeypatch.setenv(name, value)
+    s3._client.cache_clear()
+    s3._exclusive.clear()
+    name = f"bucket-{secrets.token_hex(6)}"
+    s3._client(os.getpid()).create_bucket(Bucket=name)
+    yield open_storage(f"s3://{name}/runs/")
+    s3._client.cache_clear()
 
 
 @pytest.fixture

@@ -9,11 +9,14 @@ import time
 from collections import Counter
 
 import pytest
+import s3_server
 
-boto3 = pytest.importorskip("boto3", reason="needs boto3: make infra")
-moto_server = pytest.importorskip("moto.server", reason="needs moto: make infra")
-
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [
+    pytest.mark.ray,
+    pytest.mark.slow,
+    pytest.mark.timeout(900),
+    pytest.mark.skipif(bool(s3_server.why_not()), reason=s3_server.why_not()),
+]
 
 STORAGE = "s3://searches/runs"
 SPACE = """
@@ -26,19 +29,13 @@ search: {trials: 4, scheduler: {name: asha, grace_steps: 500}, checkpoint_every_
 
 @pytest.fixture
 def bucket(monkeypatch):
-    server = moto_server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    for name, value in {
-        "AWS_ENDPOINT_URL": "http://{}:{}".format(*server.get_host_and_port()),
-        "AWS_ACCESS_KEY_ID": "testing",
-        "AWS_SECRET_ACCESS_KEY": "testing",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "OMP_NUM_THREADS": "1",
-    }.items():
-        monkeypatch.setenv(name, value)
-    boto3.client("s3").create_bucket(Bucket="searches")
-    yield
-    server.stop()
+    import boto3
+
+    with s3_server.started() as variables:
+        for name, value in (variables | {"OMP_NUM_THREADS": "1"}).items():
+            monkeypatch.setenv(name, value)
+        boto3.client("s3").create_bucket(Bucket="searches")
+        yield
 
 
 def start(folder, *words):

@@ -93,15 +93,18 @@ def _outcome(run: "SearchRun") -> "Outcome":
 def place_options(place: "Place") -> tuple[str, str]:
     """The options for a place's storage and tracking, empty where they are the defaults."""
     from longhaul.cli.options import DEFAULT_STORAGE, default_tracking_uri
+    from longhaul.errors import RequestError
     from longhaul.redaction import redact
 
     storage = "" if place.storage == DEFAULT_STORAGE else f" --storage {place.storage}"
-    tracking = ""
-    remote = "://" in place.storage and not place.storage.startswith("file://")
-    if remote or place.tracking_uri != default_tracking_uri(place.storage):
-        # An address may hold a password, and what is printed here ends in logs.
-        tracking = f" --tracking-uri {redact(place.tracking_uri)}"
-    return storage, tracking
+    try:
+        default = default_tracking_uri(place.storage)
+    except RequestError:  # nothing lies beside a bucket
+        default = ""
+    if place.tracking_uri == default:
+        return storage, ""
+    # An address may hold a password, and what is printed here ends in logs.
+    return storage, f" --tracking-uri {redact(place.tracking_uri)}"
 
 
 def _next(result: "Outcome", place: "Place") -> dict[str, str]:

@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from longhaul_trainers.tasks.base import Batch
 from longhaul_trainers.tasks.recycled import recycled
 
 
@@ -41,3 +42,19 @@ class BySequence:
         array = tensor.numpy().reshape(*tensor.shape[:2], -1)
         steps: NDArray[np.void] = array.view(np.dtype((np.void, width)))[..., 0]
         return steps
+
+
+@final
+class BatchesOf:
+    """A training set as one batch (T, N, ...), from which batches are taken.
+
+    Args:
+        whole: all sequences with their targets.
+    """
+
+    def __init__(self, whole: Batch) -> None:
+        self._inputs, self._targets = BySequence(whole.inputs), BySequence(whole.targets)
+
+    def take(self, chosen: NDArray[np.int64]) -> Batch:
+        """Some of the sequences, as one batch."""
+        return Batch(self._inputs.take(chosen), self._targets.take(chosen))

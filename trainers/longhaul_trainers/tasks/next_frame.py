@@ -14,7 +14,7 @@ from torch import Tensor
 
 from longhaul_trainers.tasks.ahead import TaskAhead
 from longhaul_trainers.tasks.base import Batch, Split
-from longhaul_trainers.tasks.by_sequence import BySequence
+from longhaul_trainers.tasks.by_sequence import BatchesOf
 from longhaul_trainers.tasks.counted import counted
 from longhaul_trainers.tasks.epochs import EpochOrder
 from longhaul_trainers.tasks.stretches import Stretches, pad
@@ -97,16 +97,14 @@ class NextFrameTask(TaskAhead):
             if self._padded is None:
                 yield self._batch(self._pieces.take(chosen), self.length)
             else:
-                inputs, targets = self._padded
-                yield Batch(inputs.take(chosen), targets.take(chosen))
+                yield self._padded.take(chosen)
 
     @cached_property
-    def _padded(self) -> tuple[BySequence, BySequence] | None:
+    def _padded(self) -> BatchesOf | None:
         """The whole training set, unless it is large."""
         if 2 * len(self._pieces) * self.length * self.input_size * 4 > PADDED_BYTES:
             return None
-        whole = self._batch(self._pieces, self.length)
-        return BySequence(whole.inputs), BySequence(whole.targets)
+        return BatchesOf(self._batch(self._pieces, self.length))
 
     @cached_property
     def _order(self) -> EpochOrder:

@@ -10,7 +10,7 @@ from longhaul_trainers.counter import Stream, Words
 from longhaul_trainers.settings import Settings, setting
 from longhaul_trainers.tasks.ahead import BLOCK_BYTES, StepsAhead, TaskAhead
 from longhaul_trainers.tasks.base import Batch, Protocol, Split
-from longhaul_trainers.tasks.by_sequence import BySequence
+from longhaul_trainers.tasks.by_sequence import BatchesOf
 from longhaul_trainers.tasks.epochs import EpochOrder
 
 
@@ -136,9 +136,9 @@ class FiniteTask(DrawnTask):
         self, seed: int, step: int, steps: int, batch_size: int
     ) -> Iterator[Batch]:
         """See `TaskAhead.training_batches`."""
-        inputs, targets = _training_set(type(self), self._finite_settings)
+        whole = _training_set(type(self), self._finite_settings)
         for chosen in self._order.batches(seed, step, batch_size, steps):
-            yield Batch(inputs.take(chosen), targets.take(chosen))
+            yield whole.take(chosen)
 
     @cached_property
     def _order(self) -> EpochOrder:
@@ -150,11 +150,9 @@ class FiniteTask(DrawnTask):
 
 
 @lru_cache(maxsize=2)
-def _training_set(
-    task_type: type[FiniteTask], settings: FiniteSettings
-) -> tuple[BySequence, BySequence]:
+def _training_set(task_type: type[FiniteTask], settings: FiniteSettings) -> BatchesOf:
     # Kept from one trial to the next in the same process, which mostly have the same task.
     task = task_type(settings)
     stream = Stream(settings.name, "training set")
-    whole = task.sequences(stream.words(task.training_size, task.words_per_sequence))
-    return BySequence(whole.inputs), BySequence(whole.targets)
+    words = stream.words(task.training_size, task.words_per_sequence)
+    return BatchesOf(task.sequences(words))
