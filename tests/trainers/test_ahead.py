@@ -95,11 +95,13 @@ def test_a_batch_made_ahead_lies_in_memory_as_one_made_alone(name):
 @pytest.mark.parametrize("shape", [(5, 9, 3), (1, 9), (700, 9, 5)])
 def test_sequences_are_taken_as_they_are(dtype, shape):
     whole = torch.randn(shape, generator=torch.Generator().manual_seed(0)).mul(100).to(dtype)
-    chosen = np.array([4, 0, 8, 4])
-    taken = BySequence(whole).take(chosen)
-    assert torch.equal(taken, whole[:, torch.from_numpy(chosen)])
-    assert taken.dtype == dtype
-    assert taken.is_contiguous()
+    batches = np.array([[4, 0, 8, 4, 3], [1, 1, 7, 2, 0]])
+    taken = BySequence(whole).take(batches)
+    for one, chosen in zip(taken, batches, strict=True):
+        assert torch.equal(one, whole[:, torch.from_numpy(chosen)])
+        assert one.dtype == dtype
+        assert one.is_contiguous()
+        assert (one.data_ptr() - taken[0].data_ptr()) % 64 == 0
 
 
 @pytest.mark.parametrize("size", [3, 10, 41])

@@ -1,6 +1,7 @@
-"""A training set in memory, from which a few sequences are taken at each step."""
+"""A training set in memory, from which a few sequences are taken for each step."""
 
 import math
+from collections.abc import Iterator, Sequence
 from typing import final
 
 import numpy as np
@@ -10,6 +11,9 @@ from torch import Tensor
 
 from longhaul_trainers.tasks.base import Batch
 from longhaul_trainers.tasks.recycled import recycled
+
+ALIGNMENT = 64
+"""Bytes: what torch aligns memory to."""
 
 
 @final
@@ -26,20 +30,30 @@ class BySequence:
         self._dtype, self._rest = whole.dtype, whole.shape[2:]
         self._steps = self._as_steps(whole.transpose(0, 1).contiguous())
 
-    def take(self, chosen: NDArray[np.int64]) -> Tensor:
-        """Some of the sequences, (T, B, ...)."""
-        shape = (self._steps.shape[1], len(chosen), *self._rest)
+    def take(self, chosen: NDArray[np.int64]) -> Sequence[Tensor]:
+        """Some of the sequences, (T, B, ...) each.
+
+        Args:
+            chosen: the sequences of some batches, (batches, B).
+        """
+        batches, size = chosen.shape
+        shape = (self._steps.shape[1], size, *self._rest)
+        numbers = math.prod(shape)
+        # Each begins where memory of its own would: kernels may add in another order elsewhere.
+        apart = numbers + -numbers % (ALIGNMENT // self._dtype.itemsize)
         if self._dtype == torch.float32:
-            taken = recycled().empty(*shape)
+            memory = recycled().empty(batches, apart)
         else:
-            taken = torch.empty(shape, dtype=self._dtype)
-        np.copyto(self._as_steps(taken), self._steps[chosen].T)
-        return taken
+            memory = torch.empty(batches, apart, dtype=self._dtype)
+        taken = memory[:, :numbers].unflatten(1, shape)
+        np.copyto(self._as_steps(taken), self._steps[chosen].swapaxes(1, 2))
+        each: tuple[Tensor, ...] = taken.unbind()
+        return each
 
     def _as_steps(self, tensor: Tensor) -> NDArray[np.void]:
         """The same memory, where one element is all numbers of one step of one sequence."""
         width = tensor.element_size() * math.prod(self._rest)
-        array = tensor.numpy().reshape(*tensor.shape[:2], -1)
+        array = tensor.numpy().reshape(*tensor.shape[: tensor.ndim - len(self._rest)], -1)
         steps: NDArray[np.void] = array.view(np.dtype((np.void, width)))[..., 0]
         return steps
 
@@ -55,6 +69,10 @@ class BatchesOf:
     def __init__(self, whole: Batch) -> None:
         self._inputs, self._targets = BySequence(whole.inputs), BySequence(whole.targets)
 
-    def take(self, chosen: NDArray[np.int64]) -> Batch:
-        """Some of the sequences, as one batch."""
-        return Batch(self._inputs.take(chosen), self._targets.take(chosen))
+    def take(self, chosen: NDArray[np.int64]) -> Iterator[Batch]:
+        """Some of the sequences.
+
+        Args:
+            chosen: the sequences of some batches, (batches, B).
+        """
+        yield from map(Batch, self._inputs.take(chosen), self._targets.take(chosen))

@@ -93,11 +93,11 @@ class NextFrameTask(TaskAhead):
         self, seed: int, step: int, steps: int, batch_size: int
     ) -> Iterator[Batch]:
         """See `TaskAhead.training_batches`."""
-        for chosen in self._order.batches(seed, step, batch_size, steps):
-            if self._padded is None:
-                yield self._batch(self._pieces.take(chosen), self.length)
-            else:
-                yield self._padded.take(chosen)
+        chosen = self._order.batches(seed, step, batch_size, steps)
+        if self._padded is not None:
+            yield from self._padded.take(chosen)
+        else:
+            yield from (self._batch(self._pieces.take(one), self.length) for one in chosen)
 
     @cached_property
     def _padded(self) -> BatchesOf | None:

@@ -137,8 +137,7 @@ class FiniteTask(DrawnTask):
     ) -> Iterator[Batch]:
         """See `TaskAhead.training_batches`."""
         whole = _training_set(type(self), self._finite_settings)
-        for chosen in self._order.batches(seed, step, batch_size, steps):
-            yield whole.take(chosen)
+        return whole.take(self._order.batches(seed, step, batch_size, steps))
 
     @cached_property
     def _order(self) -> EpochOrder:
