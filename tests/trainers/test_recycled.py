@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch.nn.functional import one_hot
 
+from longhaul_trainers.memory import LEAST_BYTES
 from longhaul_trainers.tasks.base import Batch
-from longhaul_trainers.tasks.recycled import KEPT, KEPT_BYTES, LEAST_BYTES, MOST_BYTES, Recycled
+from longhaul_trainers.tasks.recycled import KEPT, KEPT_BYTES, MOST_BYTES, Recycled
 from longhaul_trainers.tasks.stretches import pad
 from longhaul_trainers.tasks.symbolic import SPARSE, one_hot_inputs
 
@@ -19,45 +20,23 @@ def address(tensor):
     return tensor.untyped_storage().data_ptr()
 
 
-def test_memory_that_nobody_holds_is_used_again():
-    memory = Recycled()
-    first = address(memory.empty(*SHAPE))
-    assert address(memory.empty(*SHAPE)) == first
-
-
-def test_memory_is_left_alone_while_a_view_or_a_graph_holds_it():
-    memory = Recycled()
-    tensor = memory.empty(*SHAPE).fill_(1)
-    view = tensor[3:].unsqueeze(1)
-    del tensor
-    other = memory.empty(*SHAPE).fill_(2)
-    assert (view == 1).all()
-    weight = torch.ones((), requires_grad=True)
-    loss = (view * weight).sum()  # keeps the view for the backward pass
-    del view
-    memory.empty(*SHAPE).fill_(3)
-    loss.backward()
-    assert weight.grad == SHAPE[0] * 100 - 300
-    assert (other == 2).all()
-
-
 def test_all_that_are_held_are_different_and_few_are_kept():
     memory = Recycled()
-    held = [memory.empty(*SHAPE) for _ in range(KEPT + 3)]
+    held = [memory.blank(0.0, *SHAPE).tensor for _ in range(KEPT + 3)]
     assert len({address(one) for one in held}) == KEPT + 3
     assert len(memory._kept) == KEPT
-    assert memory.empty(*SHAPE[:2], 11).shape == (*SHAPE[:2], 11)
+    assert memory.blank(0.0, *SHAPE[:2], 11).tensor.shape == (*SHAPE[:2], 11)
 
 
 def test_small_ones_are_made_anew():
     memory = Recycled()
-    assert memory.empty(2, 3).shape == (2, 3)
+    assert memory.blank(0.0, 2, 3).tensor.shape == (2, 3)
     assert not memory._kept
 
 
 def test_few_large_ones_are_kept():
     memory = Recycled()
-    held = [memory.empty(MOST_BYTES // 4) for _ in range(3)]
+    held = [memory.blank(0.0, MOST_BYTES // 4) for _ in range(3)]
     assert len(held) == 3
     assert sum(one.array.nbytes for one in memory._kept) <= KEPT_BYTES
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import cross_entropy
 
+from longhaul_trainers.memory import reused_as
 from longhaul_trainers.scans.native.library import TYPES, call, run, serves
 from longhaul_trainers.threads import threads_for_scans
 
@@ -91,7 +92,7 @@ class _LinearReadout(torch.autograd.Function):
         leading = _rows_together(hidden.transpose(0, 1))
         pack, steps, batch, _ = leading.shape
         weight = weight.contiguous()
-        read = leading.new_empty(pack, steps, batch, weight.shape[2])
+        read = reused_as(leading, pack, steps, batch, weight.shape[2])
         call("readout_forward", leading, *_place(leading, weight), weight, bias.contiguous(), read)
         ctx.save_for_backward(leading, weight)
         return read
@@ -102,7 +103,7 @@ class _LinearReadout(torch.autograd.Function):
         ctx: Any, given: Tensor
     ) -> tuple[Tensor | None, ...]:
         leading, weight = ctx.saved_tensors
-        by_hidden = leading.new_empty(leading.shape) if ctx.needs_input_grad[0] else None
+        by_hidden = reused_as(leading) if ctx.needs_input_grad[0] else None
         by_weight = torch.empty_like(weight)
         by_bias = weight.new_empty(len(weight), 1, weight.shape[2])
         gradients = (by_hidden, by_weight, by_bias)
@@ -128,7 +129,7 @@ class _MeanCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, logits: Tensor, targets: Tensor, ignored: int) -> Tensor:
         logits, targets = logits.contiguous(), targets.contiguous()
-        loss, gradient = logits.new_empty(()), torch.empty_like(logits)
+        loss, gradient = logits.new_empty(()), reused_as(logits)
         numbers = (*logits.shape, threads_for_scans())
         name = f"cross_entropy_{TYPES[logits.dtype]}"
         sound = run(name, *numbers, logits, targets, ignored, loss, gradient)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from longhaul_trainers.memory import reused_as
 from longhaul_trainers.scans.inputs import weight_gradient
 from longhaul_trainers.scans.native.library import call, serves
 
@@ -62,10 +63,10 @@ class _CoRNNScan(torch.autograd.Function):
         *numbers: Tensor,
     ) -> tuple[Tensor, Tensor]:
         steps, pack, batch, size = inputs.shape
-        states = inputs.new_empty(pack, steps + 1, batch, 2 * size)
+        states = reused_as(inputs, pack, steps + 1, batch, 2 * size)
         states[:, 0, :, :size] = initial
         states[:, 0, :, size:] = initial_velocity
-        forces = inputs.new_empty(pack, steps + 1, batch, size)
+        forces = reused_as(inputs, pack, steps + 1, batch, size)
         forces[:, 1:] = inputs.transpose(0, 1)
         if serves(forces):
             given = (recurrent.contiguous(), *(one.contiguous() for one in numbers))
@@ -82,11 +83,11 @@ class _CoRNNScan(torch.autograd.Function):
     ) -> tuple[Tensor | None, ...]:
         recurrent, states, forces, *numbers = ctx.saved_tensors
         size = forces.shape[-1]
-        by_states = torch.empty_like(states)
+        by_states = reused_as(states)
         by_states[:, 0, :, :size] = 0
         by_states[:, 1:, :, :size] = output_gradient.transpose(0, 1)
         by_states[:, -1, :, size:] = last_velocity_gradient
-        by_inputs = torch.empty_like(forces)
+        by_inputs = reused_as(forces)
         if serves(forces):
             given = (recurrent.contiguous(), *(one.contiguous() for one in numbers))
             call("cornn_backward", forces, *given, forces, by_states, by_inputs)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from longhaul_trainers.memory import reused_as
 from longhaul_trainers.nonlinearities import Nonlinearity, Pullback
 from longhaul_trainers.scans.fused.diagonal import FusedDiagonal, fused_diagonal
 from longhaul_trainers.scans.native.diagonal import CompiledDiagonal, compiled_diagonal
@@ -45,7 +46,7 @@ class _DiagonalScan(torch.autograd.Function):
         *_parameters: Tensor,
     ) -> Tensor:
         steps, pack, batch, size = inputs.shape
-        states = inputs.new_empty(pack, steps + 1, batch, size)
+        states = reused_as(inputs, pack, steps + 1, batch, size)
         states[:, 0] = initial
         ctx.phi = phi
         compiled = _in_one_call(phi, states)
@@ -54,7 +55,7 @@ class _DiagonalScan(torch.autograd.Function):
             ctx.save_for_backward(recurrent, states, states)
             return states[:, 1:].transpose(0, 1)
         states[:, 1:] = inputs.transpose(0, 1)
-        kept = torch.empty_like(states) if phi.keeps_inputs else states
+        kept = reused_as(states) if phi.keeps_inputs else states
         weight, apply = recurrent.unsqueeze(1), phi.in_place()
         before = kept.unbind(1)
         for step, (previous, current) in enumerate(pairwise(states.unbind(1)), 1):
@@ -100,7 +101,7 @@ def _pull_back(
     """The gradients by z, by the initial state and by u."""
     weight = recurrent.unsqueeze(1)
     # At step t of this buffer: first the gradient by h_t, then the gradient by its z_t.
-    gradients = torch.empty_like(states)
+    gradients = reused_as(states)
     gradients[:, 0] = 0
     gradients[:, 1:] = by_outputs
     steps = gradients.unbind(1)

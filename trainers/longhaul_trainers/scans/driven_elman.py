@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from longhaul_trainers.memory import reused_as
 from longhaul_trainers.nonlinearities import Nonlinearity
 from longhaul_trainers.precision import Precision
 from longhaul_trainers.scans.elman import elman_scan
@@ -79,7 +80,7 @@ class DrivenElmanScan(torch.autograd.Function):
         *_parameters: Tensor,
     ) -> tuple[Tensor, Tensor | None, Tensor]:
         steps, pack, batch, _ = inputs.shape
-        states = initial.new_empty(pack, steps + 1, batch, initial.shape[2])
+        states = reused_as(initial, pack, steps + 1, batch, initial.shape[2])
         states[:, 0] = initial
         ctx.compiled = compiled_elman(phi, states)
         if ctx.compiled is None:
@@ -89,7 +90,7 @@ class DrivenElmanScan(torch.autograd.Function):
         recurrent = recurrent.contiguous()
         reading = None
         if readout_weight is not None and readout_bias is not None:
-            read = states.new_empty(pack, steps, batch, readout_weight.shape[2])
+            read = reused_as(states, pack, steps, batch, readout_weight.shape[2])
             reading = Reading(readout_weight.contiguous(), readout_bias.contiguous(), read)
         ctx.compiled.forward(recurrent, drive, states, reading)
         kept = (None, None) if reading is None else (reading.weight, reading.bias)

@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from longhaul_trainers.memory import reused_as
 from longhaul_trainers.nonlinearities import Nonlinearity, Pullback
 from longhaul_trainers.precision import Precision, factor
 from longhaul_trainers.scans.fused.elman import FusedElman, fused_elman
@@ -80,7 +81,7 @@ class _ElmanScan(torch.autograd.Function):
         *_parameters: Tensor,
     ) -> Tensor:
         steps, pack, batch, size = inputs.shape
-        states = inputs.new_empty(pack, steps + 1, batch, size)
+        states = reused_as(inputs, pack, steps + 1, batch, size)
         states[:, 0] = initial
         ctx.phi, ctx.precision = phi, precision
         compiled = _in_one_call(phi, states, precision)
@@ -89,7 +90,7 @@ class _ElmanScan(torch.autograd.Function):
             ctx.save_for_backward(recurrent, states, states)
             return states[:, 1:].transpose(0, 1)
         states[:, 1:] = inputs.transpose(0, 1)
-        kept = torch.empty_like(states) if phi.keeps_inputs else states
+        kept = reused_as(states) if phi.keeps_inputs else states
         transposed = factor(recurrent, precision).mT.contiguous()
         apply = phi.in_place()
         before = kept.unbind(1)
@@ -114,7 +115,7 @@ class _ElmanScan(torch.autograd.Function):
             wanted = ctx.needs_input_grad  # no time is spent on a fixed matrix
             found = ElmanGradients(
                 recurrent=recurrent.new_empty(recurrent.shape) if wanted[2] else None,
-                inputs=given.new_empty(given.shape) if wanted[3] else None,
+                inputs=reused_as(given) if wanted[3] else None,
                 initial=states.new_empty(states[:, 0].shape) if wanted[4] else None,
                 parameter=torch.empty_like(compiled.parameter) if any(wanted[5:]) else None,
             )
@@ -124,7 +125,7 @@ class _ElmanScan(torch.autograd.Function):
             return None, None, found.recurrent, by_inputs, found.initial, *by_phi
         pullback = ctx.phi.pullback(kept[:, 1:])
         # At step t of this buffer: first the gradient by h_t, then the gradient by its z_t.
-        gradients = torch.empty_like(states)
+        gradients = reused_as(states)
         gradients[:, 0] = 0
         gradients[:, 1:] = output_gradient.transpose(0, 1)
         fused = _on_a_device(ctx.phi, states, precision)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from longhaul_trainers.memory import reused_as
 from longhaul_trainers.scans.inputs import weight_gradient
 from longhaul_trainers.scans.native.library import call, serves
 from longhaul_trainers.scans.slotwise import row_sums
@@ -74,9 +75,9 @@ class _GatedScan(torch.autograd.Function):
     ) -> tuple[Tensor, ...]:
         steps, pack, batch, _ = inputs.shape
         count, size = len(initial), initial[0].shape[-1]
-        states = inputs.new_empty(pack, steps + 1, batch, count * size)
+        states = reused_as(inputs, pack, steps + 1, batch, count * size)
         torch.cat(initial, -1, out=states[:, 0])
-        products = inputs.new_empty(pack, steps, batch, kind.products * size)
+        products = reused_as(inputs, pack, steps, batch, kind.products * size)
         given = [one.contiguous() for one in (recurrent, units, inputs.transpose(0, 1))]
         sizes = states[..., :size]
         call("gated_forward", sizes, kind.code, *given, products, states)
@@ -96,10 +97,10 @@ class _GatedScan(torch.autograd.Function):
         size = units.shape[-1]
         by_outputs = output_gradient.transpose(0, 1).contiguous()
         by_state = torch.cat([torch.zeros_like(by_outputs[:, 0]), *last_gradients], -1)
-        by_products = torch.empty_like(products)
+        by_products = reused_as(products)
         added = kind.added * size
-        by_others = inputs.new_empty(pack, steps, batch, inputs.shape[-1] - added)
-        by_units = units.new_empty(pack, batch, *units.shape[1:])
+        by_others = reused_as(inputs, pack, steps, batch, inputs.shape[-1] - added)
+        by_units = reused_as(units, pack, batch, *units.shape[1:])
         given = (recurrent, units, inputs, products, states, by_outputs)
         found = (by_products, by_others, by_units, by_state)
         call("gated_backward", states[..., :size], kind.code, *given, *found)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from longhaul_trainers.memory import reused_as
 from longhaul_trainers.precision import Precision, factor
 from longhaul_trainers.scans.inputs import weight_gradient
 from longhaul_trainers.scans.native.library import call, serves
@@ -53,17 +54,17 @@ class _GRUScan(torch.autograd.Function):
         ctx.precision = precision
         steps, pack, batch, _ = inputs.shape
         size = initial.shape[-1]
-        hidden = inputs.new_empty(pack, steps + 1, batch, size)
+        hidden = reused_as(inputs, pack, steps + 1, batch, size)
         hidden[:, 0] = initial
-        candidates = inputs.new_empty(pack, steps, batch, size)
+        candidates = reused_as(inputs, pack, steps, batch, size)
         leading = inputs.transpose(0, 1)
         if precision == "float32" and serves(hidden):
-            gates = inputs.new_empty(leading.shape)
+            gates = reused_as(leading)
             given = (recurrent.contiguous(), bias.contiguous(), leading.contiguous())
             call("gru_forward", hidden, *given, gates, candidates, hidden)
             ctx.save_for_backward(recurrent, gates, candidates, hidden)
             return hidden[:, 1:].transpose(0, 1)
-        gates = leading.clone(memory_format=torch.contiguous_format)
+        gates = reused_as(leading).copy_(leading)
         transposed = factor(recurrent, precision).mT.contiguous()
         bias = bias.unsqueeze(1)
         h, candidate = hidden.unbind(1), candidates.unbind(1)
@@ -100,7 +101,7 @@ def _compiled_pull_back(
 ) -> tuple[Tensor, ...]:
     """The gradients by U, by U_n h + b_hn, by the inputs and by the initial state."""
     size = hidden.shape[-1]
-    by_inputs, by_candidates = torch.empty_like(gates), torch.empty_like(candidates)
+    by_inputs, by_candidates = reused_as(gates), reused_as(candidates)
     by_initial = torch.empty_like(hidden[:, 0], memory_format=torch.contiguous_format)
     given = (recurrent.contiguous(), gates, candidates, hidden, by_outputs.contiguous())
     call("gru_backward", hidden, *given, by_inputs, by_candidates, by_initial)
@@ -126,15 +127,15 @@ def _pull_back(
     r, z, n = gates.chunk(3, -1)
     into_n = (1 - z) * (1 - n * n)
     # By which h's gradient is multiplied to give those of the three recurrent products.
-    stacked = torch.empty_like(gates).view(*r.shape[:3], 3, size)
+    stacked = reused_as(gates).view(*r.shape[:3], 3, size)
     torch.mul(into_n * candidates * r, 1 - r, out=stacked[..., 0, :])
     torch.mul((hidden[:, :-1] - n) * z, 1 - z, out=stacked[..., 1, :])
     torch.mul(into_n, r, out=stacked[..., 2, :])
     factors = stacked.unbind(1)
-    by_hidden = torch.zeros_like(hidden)
+    by_hidden = reused_as(hidden).zero_()
     by_hidden[:, 1:] = by_outputs
     h, update = by_hidden.unbind(1), z.unbind(1)
-    by_products = torch.empty_like(gates)
+    by_products = reused_as(gates)
     product = by_products.unbind(1)
     split = by_products.view(*r.shape[:3], 3, size).unbind(1)
     for step in range(len(factors) - 1, -1, -1):

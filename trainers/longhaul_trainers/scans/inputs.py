@@ -5,9 +5,13 @@ one slot than for several, and a sum over the pack adds up in another order, so 
 bits would depend on its neighbours. A slot's product over all steps is large enough alone.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
+from longhaul_trainers.memory import reused_as
 from longhaul_trainers.precision import Precision, factor
 
 
@@ -22,15 +26,44 @@ def hoisted_input_product(inputs: Tensor, V: Tensor, bias: Tensor | None = None)
     Returns:
         Shape (T, P, B, G); in memory the slots lead, as the scans want it.
     """
-    steps, pack, batch, size = inputs.shape
-    flat = inputs.transpose(0, 1).reshape(pack, steps * batch, size).unbind()
-    weights = V.mT.unbind()
-    if bias is None:
-        products = [torch.mm(x, v) for x, v in zip(flat, weights, strict=True)]
-    else:
-        biases = bias.unbind()
-        products = [torch.addmm(b, x, v) for b, x, v in zip(biases, flat, weights, strict=True)]
-    return torch.stack(products).view(pack, steps, batch, V.shape[1]).transpose(0, 1)
+    product: Tensor = _HoistedProduct.apply(inputs, V, bias)  # type: ignore[no-untyped-call]
+    return product
+
+
+class _HoistedProduct(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, inputs: Tensor, V: Tensor, bias: Tensor | None) -> Tensor:
+        steps, pack, batch, size = inputs.shape
+        flat = inputs.transpose(0, 1).reshape(pack, steps * batch, size)
+        products = reused_as(inputs, pack, steps * batch, V.shape[1])
+        for slot in range(pack):
+            factors = flat[slot], V[slot].mT
+            if bias is None:
+                torch.mm(*factors, out=products[slot])
+            else:
+                torch.addmm(bias[slot], *factors, out=products[slot])
+        ctx.save_for_backward(flat, V)
+        return products.view(pack, steps, batch, -1).transpose(0, 1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, given: Tensor
+    ) -> tuple[Tensor | None, ...]:
+        flat, V = ctx.saved_tensors
+        leading = given.transpose(0, 1)
+        slots = leading.flatten(1, 2)
+        by_inputs = by_weight = by_bias = None
+        if ctx.needs_input_grad[0]:
+            by_flat = reused_as(flat)
+            for slot, gradient in enumerate(slots):
+                torch.mm(gradient, V[slot], out=by_flat[slot])
+            by_inputs = by_flat.view(*leading.shape[:3], -1).transpose(0, 1)
+        if ctx.needs_input_grad[1]:
+            by_weight = torch.stack([torch.mm(g.mT, x) for g, x in zip(slots, flat, strict=True)])
+        if ctx.needs_input_grad[2]:
+            by_bias = torch.stack([gradient.sum(0) for gradient in slots])
+        return by_inputs, by_weight, by_bias
 
 
 def weight_gradient(

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from longhaul_trainers.memory import reused_as
 from longhaul_trainers.nonlinearities import Nonlinearity, Pullback
 from longhaul_trainers.precision import Precision, factor
 from longhaul_trainers.scans.fused.elman import Leak, fused_elman
@@ -68,9 +69,9 @@ class _LeakyScan(torch.autograd.Function):
         *_parameters: Tensor,
     ) -> Tensor:
         steps, pack, batch, size = inputs.shape
-        states = inputs.new_empty(pack, steps + 1, batch, size)
+        states = reused_as(inputs, pack, steps + 1, batch, size)
         states[:, 0] = initial
-        activations = torch.empty_like(states)
+        activations = reused_as(states)
         ctx.phi, ctx.precision = phi, precision
         leak = Leak(gain, keep, linear)
         in_one_call = compiled_leaky(phi, states, precision, leak) or fused_elman(
@@ -82,7 +83,7 @@ class _LeakyScan(torch.autograd.Function):
             ctx.save_for_backward(recurrent, states, activations, activations, gain, keep, linear)
             return states[:, 1:].transpose(0, 1)
         activations[:, 1:] = inputs.transpose(0, 1)
-        kept = torch.empty_like(states) if phi.keeps_inputs else activations
+        kept = reused_as(states) if phi.keeps_inputs else activations
         apply = phi.in_place()
         transposed = factor(recurrent, precision).mT.contiguous()
         linear_transposed = None
@@ -129,10 +130,10 @@ class _LeakyScan(torch.autograd.Function):
                 found.linear,
                 *pullback.parameter_gradients(found.inputs.flatten(1, 2)),
             )
-        by_states = torch.empty_like(states)
+        by_states = reused_as(states)
         by_states[:, 0] = 0
         by_states[:, 1:] = output_gradient.transpose(0, 1)
-        by_inputs = torch.empty_like(states)
+        by_inputs = reused_as(states)
         fused = fused_elman(ctx.phi, states, precision, leak)
         if fused is not None:
             fused.backward(recurrent, activations, by_states, by_inputs)
@@ -165,7 +166,7 @@ def _compiled_pull_back(
         return None if like is None or not wanted[index] else like.new_empty(like.shape)
 
     found = LeakyGradients(
-        inputs=by_outputs.new_empty(by_outputs.shape),
+        inputs=reused_as(by_outputs),
         initial=states.new_empty(states[:, 0].shape),
         recurrent=room(2, recurrent),
         gain=room(5, leak.gain),

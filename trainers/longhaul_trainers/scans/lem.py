@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from longhaul_trainers.memory import reused_as
 from longhaul_trainers.scans.inputs import weight_gradient
 from longhaul_trainers.scans.native.library import call, serves
 
@@ -60,9 +61,10 @@ class _LEMScan(torch.autograd.Function):
         dt: Tensor,
     ) -> tuple[Tensor, Tensor]:
         steps, pack, batch, _ = inputs.shape
-        gates = inputs.transpose(0, 1).clone(memory_format=torch.contiguous_format)
-        outputs = inputs.new_empty(pack, steps + 1, batch, initial.shape[-1])
-        inners = torch.empty_like(outputs)
+        leading = inputs.transpose(0, 1)
+        gates = reused_as(leading).copy_(leading)
+        outputs = reused_as(inputs, pack, steps + 1, batch, initial.shape[-1])
+        inners = reused_as(outputs)
         outputs[:, 0], inners[:, 0] = initial, initial_inner
         if serves(outputs):
             weights = (recurrent.contiguous(), inner.contiguous(), dt.contiguous())
@@ -79,10 +81,10 @@ class _LEMScan(torch.autograd.Function):
     ) -> tuple[Tensor | None, ...]:
         recurrent, inner, dt, gates, outputs, inners = ctx.saved_tensors
         size = outputs.shape[-1]
-        by_outputs = torch.zeros_like(outputs)
+        by_outputs = reused_as(outputs).zero_()
         by_outputs[:, 1:] = output_gradient.transpose(0, 1)
         by_inner = last_inner_gradient.clone(memory_format=torch.contiguous_format)
-        by_gates = torch.empty_like(gates)
+        by_gates = reused_as(gates)
         kept = (gates, outputs, inners)
         if serves(outputs):
             weights = (recurrent.contiguous(), inner.contiguous(), dt.contiguous())
@@ -132,7 +134,7 @@ def _pull_back(
     d1, d2, inner_candidates, candidates = gates.chunk(4, -1)
     # By which y's gradient (for d1 and y's candidate) and z's (for the two between) are multiplied
     # to give those of the four products.
-    factors = torch.empty_like(gates).unflatten(-1, (4, size))
+    factors = reused_as(gates).unflatten(-1, (4, size))
     into_d1, into_d2, into_inner_candidate, into_candidate = factors.unbind(-2)
     torch.sub(candidates, outputs[:, :-1], out=into_d1).mul_(d1)
     torch.sub(inner_candidates, inners[:, :-1], out=into_d2).mul_(d2)

@@ -32,6 +32,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from longhaul_trainers.memory import reused_as
 from longhaul_trainers.scans.fused import library as fused
 from longhaul_trainers.scans.fused.linear import run_linear
 from longhaul_trainers.scans.native.library import call, serves
@@ -123,7 +124,7 @@ class _LinearScan(torch.autograd.Function):
     ) -> Tensor:
         matrices = matrices.transpose(0, 1)
         pack, steps = initial.shape[0], inputs.shape[0]
-        states = inputs.new_empty(pack, steps + 1, *initial.shape[1:])
+        states = reused_as(inputs, pack, steps + 1, *initial.shape[1:])
         states[:, 0] = initial
         if order == "compiled":
             matrices = matrices.contiguous()
@@ -147,7 +148,7 @@ class _LinearScan(torch.autograd.Function):
             return _compiled_backward(matrices, states, by_outputs, ctx.needs_input_grad[0])
         adjoint = matrices.transpose(-3, -2)
         # In reverse order: the gradients by h_T, ..., h_1 and by the initial state.
-        gradients = torch.zeros_like(states)
+        gradients = reused_as(states).zero_()
         gradients[:, :-1] = output_gradient.flip(0).transpose(0, 1)
         if adjoint.shape[1] > 1:
             adjoint = adjoint.flip(1)
@@ -167,10 +168,10 @@ def _layout(matrices: Tensor) -> tuple[int, int, int]:
 def _compiled_backward(
     matrices: Tensor, states: Tensor, by_outputs: Tensor, wanted: bool
 ) -> tuple[Tensor | None, Tensor, Tensor, None]:
-    by_inputs = torch.empty_like(by_outputs)
+    by_inputs = reused_as(by_outputs)
     by_initial = torch.empty_like(states[:, 0], memory_format=torch.contiguous_format)
     (pack, steps, rows), batch = matrices.shape[:3], states.shape[2]
-    by_matrices = matrices.new_empty(pack, steps if wanted else 0, batch, *matrices.shape[3:])
+    by_matrices = reused_as(matrices, pack, steps if wanted else 0, batch, *matrices.shape[3:])
     given = (matrices, states, by_outputs, by_inputs, by_initial, by_matrices)
     call("linear_backward", states.flatten(3), *_layout(matrices), int(wanted), *given)
     if wanted and rows == 1 != batch:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from longhaul_trainers.memory import reused_as
 from longhaul_trainers.precision import Precision, factor
 from longhaul_trainers.scans.inputs import weight_gradient
 from longhaul_trainers.scans.native.library import call, serves
@@ -56,17 +57,17 @@ class _LSTMScan(torch.autograd.Function):
         steps, pack, batch, _ = inputs.shape
         size = initial.shape[-1]
         leading = inputs.transpose(0, 1)
-        hidden = inputs.new_empty(pack, steps + 1, batch, size)
-        cells = torch.empty_like(hidden)
+        hidden = reused_as(inputs, pack, steps + 1, batch, size)
+        cells = reused_as(hidden)
         hidden[:, 0] = initial
         cells[:, 0] = initial_cell
         if precision == "float32" and serves(hidden):
-            gates = inputs.new_empty(leading.shape)
+            gates = reused_as(leading)
             given = (recurrent.contiguous(), leading.contiguous())
             call("lstm_forward", hidden, *given, gates, hidden, cells)
             ctx.save_for_backward(recurrent, gates, hidden, cells)
             return hidden[:, 1:].transpose(0, 1), cells[:, -1].clone()
-        gates = leading.clone(memory_format=torch.contiguous_format)
+        gates = reused_as(leading).copy_(leading)
         transposed = factor(recurrent, precision).mT.contiguous()
         recorded = recordings(hidden)
         for now, with_before in parts(steps, recorded):
@@ -87,13 +88,13 @@ class _LSTMScan(torch.autograd.Function):
         precision = ctx.precision
         by_outputs = output_gradient.transpose(0, 1)
         by_cell = last_cell_gradient.clone(memory_format=torch.contiguous_format)
-        by_gates = torch.empty_like(gates)
+        by_gates = reused_as(gates)
         if precision == "float32" and serves(hidden):
             by_initial = torch.empty_like(by_cell)
             given = (recurrent.contiguous(), gates, cells, by_outputs.contiguous())
             call("lstm_backward", hidden, *given, by_cell, by_gates, by_initial)
         else:
-            by_hidden = torch.zeros_like(hidden)
+            by_hidden = reused_as(hidden).zero_()
             by_hidden[:, 1:] = by_outputs
             recorded = recordings(hidden)
             for now, with_before in reversed(parts(gates.shape[1], recorded)):
@@ -143,7 +144,7 @@ def _pull_back(
     i, f, g, o = gates.chunk(4, -1)
     squashed = cells[:, 1:].tanh()
     # By which c's gradient (for i, f, g) and h's (for o) are multiplied to give the gates'.
-    factors = torch.empty_like(gates).view(*i.shape[:3], 4, i.shape[3])
+    factors = reused_as(gates).view(*i.shape[:3], 4, i.shape[3])
     torch.mul(g * i, 1 - i, out=factors[..., 0, :])
     torch.mul(cells[:, :-1] * f, 1 - f, out=factors[..., 1, :])
     torch.mul(i, 1 - g * g, out=factors[..., 2, :])

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from longhaul_trainers.memory import reused_as
 from longhaul_trainers.nonlinearities import Nonlinearity
 from longhaul_trainers.scans.native.rounded_elman import (
     CompiledRoundedElman,
@@ -39,7 +40,7 @@ class _RoundedElmanScan(torch.autograd.Function):
         *_parameters: Tensor,
     ) -> Tensor:
         steps, pack, batch, size = inputs.shape
-        states = inputs.new_empty(pack, steps + 1, batch, size)
+        states = reused_as(inputs, pack, steps + 1, batch, size)
         states[:, 0] = initial
         compiled.forward(recurrent.contiguous(), inputs.transpose(0, 1).contiguous(), states)
         ctx.compiled, ctx.phi = compiled, phi
@@ -52,7 +53,7 @@ class _RoundedElmanScan(torch.autograd.Function):
         ctx: Any, output_gradient: Tensor
     ) -> tuple[Tensor | None, ...]:
         recurrent, states = ctx.saved_tensors
-        gradients = torch.empty_like(states)
+        gradients = reused_as(states)
         gradients[:, 0] = 0
         gradients[:, 1:] = output_gradient.transpose(0, 1)
         ctx.compiled.backward(recurrent.contiguous(), states, gradients)

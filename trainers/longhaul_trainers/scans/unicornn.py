@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from longhaul_trainers.memory import reused_as
 from longhaul_trainers.scans.native.library import call, serves
 from longhaul_trainers.scans.slotwise import row_sums
 
@@ -57,17 +58,17 @@ class _UnICORNNScan(torch.autograd.Function):
         alpha: Tensor,
     ) -> tuple[Tensor, Tensor]:
         steps, pack, batch, size = inputs.shape
-        positions = inputs.new_empty(pack, steps + 1, batch, size)
-        velocities = torch.empty_like(positions)
+        positions = reused_as(inputs, pack, steps + 1, batch, size)
+        velocities = reused_as(positions)
         positions[:, 0], velocities[:, 0] = initial, initial_velocity
         leading = inputs.transpose(0, 1)
         if serves(positions):
-            forces = torch.empty_like(leading, memory_format=torch.contiguous_format)
+            forces = reused_as(leading)
             given = _contiguous(alpha, recurrent, step_sizes, leading)
             call("unicornn_forward", positions, *given, forces, positions, velocities)
             ctx.save_for_backward(recurrent, step_sizes, positions, velocities, forces, alpha)
             return positions[:, 1:].transpose(0, 1), velocities[:, -1].clone()
-        forces = torch.empty_like(positions)[:, 1:].copy_(leading)
+        forces = reused_as(positions)[:, 1:].copy_(leading)
         w, d = recurrent.unsqueeze(1), step_sizes.unsqueeze(1)
         pull = -d * alpha[:, None, None]
         push = -d
@@ -115,7 +116,7 @@ def _compiled_pull_back(
     by_last_velocity: Tensor,
 ) -> tuple[Tensor, ...]:
     """The gradients by w, d, the inputs and the first position and velocity."""
-    by_inputs = torch.empty_like(forces)
+    by_inputs = reused_as(forces)
     by_velocity = by_last_velocity.clone(memory_format=torch.contiguous_format)
     by_position, by_w, by_d = by_velocity.new_empty(3, *by_velocity.shape).unbind()
     given = _contiguous(alpha, recurrent, step_sizes, forces, positions, velocities, by_outputs)
@@ -140,7 +141,7 @@ def _pull_back(
     # By which z's gradient is multiplied to give that by u, and its part of that by y.
     into_inputs = (forces * forces - 1) * d
     into_positions = into_inputs * w - d * stiffness
-    by_positions, by_velocities = torch.empty_like(positions), torch.empty_like(positions)
+    by_positions, by_velocities = reused_as(positions), reused_as(positions)
     by_positions[:, 0] = 0
     by_positions[:, 1:] = by_outputs
     by_velocities[:, -1] = by_last_velocity

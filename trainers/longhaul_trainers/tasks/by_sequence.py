@@ -5,15 +5,11 @@ from collections.abc import Iterator, Sequence
 from typing import final
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from longhaul_trainers.memory import ALIGNMENT, reused
 from longhaul_trainers.tasks.base import Batch
-from longhaul_trainers.tasks.recycled import recycled
-
-ALIGNMENT = 64
-"""Bytes: what torch aligns memory to."""
 
 
 @final
@@ -39,12 +35,9 @@ class BySequence:
         batches, size = chosen.shape
         shape = (self._steps.shape[1], size, *self._rest)
         numbers = math.prod(shape)
-        # Each begins where memory of its own would: kernels may add in another order elsewhere.
+        # Each begins where memory of its own would.
         apart = numbers + -numbers % (ALIGNMENT // self._dtype.itemsize)
-        if self._dtype == torch.float32:
-            memory = recycled().empty(batches, apart)
-        else:
-            memory = torch.empty(batches, apart, dtype=self._dtype)
+        memory = reused(batches, apart, dtype=self._dtype)
         taken = memory[:, :numbers].unflatten(1, shape)
         np.copyto(self._as_steps(taken), self._steps[chosen].swapaxes(1, 2))
         each: tuple[Tensor, ...] = taken.unbind()

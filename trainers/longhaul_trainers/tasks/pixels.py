@@ -17,6 +17,7 @@ from torch.nn.functional import cross_entropy
 from longhaul_trainers.counter import Stream
 from longhaul_trainers.data.store import open_data
 from longhaul_trainers.errors import SettingError
+from longhaul_trainers.memory import reused
 from longhaul_trainers.settings import Settings, setting
 from longhaul_trainers.tasks.base import WITH_ACCURACY, Batch, Better, Protocol, Split, Task
 from longhaul_trainers.tasks.epochs import EpochOrder, permutation
@@ -24,7 +25,6 @@ from longhaul_trainers.tasks.pixel_noise import Noise
 from longhaul_trainers.tasks.pixel_permutations import PERMUTATIONS, PermutationName
 from longhaul_trainers.tasks.pixel_protocols import PROTOCOLS, PixelProtocol, ProtocolName
 from longhaul_trainers.tasks.pixel_sources import SOURCES, ImageSource, SourceName
-from longhaul_trainers.tasks.recycled import Recycled
 
 CLASSES = 10
 _SHADES = " .:-=+*#%@"
@@ -260,7 +260,7 @@ class Pixels(Task):
         else:
             ordered = ordered.transpose(0, 2, 1)
         shown = torch.from_numpy(np.ascontiguousarray(ordered))
-        inputs = self._memory.empty(self.length, size, self.input_size)
+        inputs = reused(self.length, size, self.input_size)
         own = inputs[: len(shown)]
         own.copy_(shown).div_(self._scale)
         if self.settings.as_published and self.protocol.deviation != 1:
@@ -272,10 +272,6 @@ class Pixels(Task):
             else:
                 self._noise.fill(after, noise, step, first)
         return Batch(inputs, torch.from_numpy(labels.astype(np.int64)).unsqueeze(0))
-
-    @cached_property
-    def _memory(self) -> Recycled:
-        return Recycled()
 
     @cached_property
     def _noise(self) -> Noise:

@@ -1,9 +1,7 @@
-"""Memory for large batches, used again.
+"""Memory for large batches most of which is blank, one-hot or padded, used again.
 
-A batch of many megabytes, made anew at each step, costs more in pages that the system hands out,
-one fault each, than in what is written to them. So a task keeps the last ones, and writes into one
-that nobody holds any more. Where most of a batch is blank, one-hot or padded, only what was written
-into it is made blank again.
+As in `longhaul_trainers.memory`, but of what nobody holds any more only what was written into it is
+made blank again.
 """
 
 import math
@@ -18,8 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-LEAST_BYTES = 1 << 17
-"""Smaller ones are as well made anew."""
+from longhaul_trainers.memory import LEAST_BYTES
+
 MOST_BYTES = 1 << 26
 """Larger ones are never kept: nobody makes them at each step."""
 KEPT_BYTES = 2 * MOST_BYTES
@@ -72,16 +70,6 @@ class Recycled:
 
     def __init__(self) -> None:
         self._kept: list[Blank] = []
-
-    def empty(self, *shape: int) -> Tensor:
-        """A tensor of this shape with anything in it."""
-        if not _is_kept(shape):
-            return torch.empty(*shape)
-        found = self._free(shape, math.nan)
-        if found is None:
-            found = self._keep(Blank(np.empty(shape, dtype=np.float32), math.nan))
-        found.undo = None
-        return found.tensor
 
     def blank(self, fill: float, *shape: int, written: Sequence[int] = ()) -> Blank:
         """One of this shape, full of ``fill``; whoever writes into it sets its ``undo``.

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from longhaul_trainers.memory import reused
 from longhaul_trainers.readout import mean_cross_entropy
 from longhaul_trainers.tasks.base import IGNORED, WITH_ACCURACY, Batch, Better
 from longhaul_trainers.tasks.recycled import Numbers, recycled
@@ -57,7 +58,7 @@ def one_hot_inputs(codes: NDArray[np.integer], size: int) -> Tensor:
     """One-hot vectors (T, B, size) of codes (T, B); a code of ``size`` or more is all zeros."""
     if size >= SPARSE:
         return _ones(codes.ravel(), codes.shape, size)
-    inputs = recycled().empty(*codes.shape, size)
+    inputs = reused(*codes.shape, size)
     # Whole vectors are copied: sooner done than zeros here and ones there.
     np.take(_vectors(size), codes, axis=0, out=inputs.numpy(), mode="clip")
     return inputs

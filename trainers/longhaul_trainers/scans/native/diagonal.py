@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
+from longhaul_trainers.memory import reused_as
 from longhaul_trainers.nonlinearities import Nonlinearity
 from longhaul_trainers.scans.native.library import call, serves
 from longhaul_trainers.scans.slotwise import row_sums
@@ -36,7 +36,7 @@ class CompiledDiagonal:
             states: as `forward` filled them.
             by_outputs: the loss's gradients by h of each step, shape (P, T, B, H).
         """
-        by_inputs = torch.empty_like(by_outputs)
+        by_inputs = reused_as(by_outputs)
         by_initial, by_weight = by_outputs.new_empty(2, *states[:, 0].shape).unbind()
         given = (recurrent, states, by_outputs)
         found = (by_inputs, by_initial, by_weight)
