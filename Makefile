@@ -81,10 +81,8 @@ clean: ## remove the environment, caches and builds; searches and their results 
 	$(PIP_INSTALL) -e ".[dev]"
 	@touch .venv/installed $@
 
-# Ray's job server among them: without it nothing of infra/ can be rehearsed.
-.venv/installed-infra: infra/checks/tools.txt infra/constraints/cluster.txt | .venv/installed-dev
-	$(PIP_INSTALL) -c infra/constraints/cluster.txt -r infra/checks/tools.txt \
-	  "ray[default]" "mlflow[auth]" boto3 psycopg2-binary
+.venv/installed-infra: infra/checks/tools.txt | .venv/installed-dev
+	$(PIP_INSTALL) -r infra/checks/tools.txt
 	@touch $@
 
 .venv/created:

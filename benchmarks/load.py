@@ -80,7 +80,7 @@ def databases(folder: Path) -> Iterator[dict[str, str]]:
     """Addresses of empty databases by kind: SQLite, and PostgreSQL where it is installed."""
     places = {"SQLite": f"sqlite:///{folder}/mlflow.db"}
     servers = _servers()
-    if not servers.BINARIES or importlib.util.find_spec("psycopg2") is None:
+    if not servers.BINARIES:
         yield places
         return
     # There MLflow keeps artifacts in the folder that it runs in.

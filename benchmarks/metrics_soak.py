@@ -4,7 +4,7 @@
 
 Writes metrics_soak.md and metrics_soak.png to benchmarks/results/. Everything is real:
 infra/local-cluster.sh, a submitted search, Prometheus with the project's rules and scrape settings.
-Needs what `make infra` installs, PostgreSQL, moto and Prometheus.
+Needs PostgreSQL and Prometheus.
 """
 
 import argparse

@@ -92,7 +92,7 @@ answers() {
 check_programs() {
   command -v python > /dev/null || fail "no python on the PATH: set LONGHAUL_VENV"
   has longhaul || fail "no longhaul in $(command -v python): set LONGHAUL_VENV, or run make search"
-  { has ray && has aiohttp_cors; } || fail "no Ray dashboard: pip install 'ray[default]' (make infra does)"
+  { has ray && has aiohttp_cors; } || fail "no Ray dashboard: pip install 'ray[default]'"
   if with postgres; then
     for one in /usr/lib/postgresql/*/bin; do [ ! -d "$one" ] || PATH="$PATH:$one"; done
     command -v initdb pg_ctl > /dev/null ||

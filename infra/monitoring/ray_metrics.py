@@ -3,7 +3,7 @@
     python infra/monitoring/ray_metrics.py > infra/monitoring/ray-metrics.txt
 
 Starts a head as every deployment does, lets it do some work and tell how a search is, and asks the
-ports that it tells Prometheus of. Needs `ray[default]` (`make infra` installs it).
+ports that it tells Prometheus of. Needs `ray[default]`.
 """
 
 import json

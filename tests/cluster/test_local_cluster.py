@@ -1,25 +1,18 @@
-"""A real cluster on this machine, as infra/local-cluster.sh starts it, and what is done to it.
+"""What a search on a real cluster outlives, and who gets into it."""
 
-Needs what `make infra` installs, `ray[default]` above all; PostgreSQL, moto and MLflow's passwords
-are left out where they are missing.
-"""
-
-import importlib.util
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
 import pytest
+from local_cluster import PATIENCE_S, started
 
 ROOT = Path(__file__).parents[2]
-SCRIPT = ROOT / "infra/local-cluster.sh"
-PATIENCE_S = 600
 STEPS = 1200
 SETTINGS = {
     "task.delay": 10,
@@ -37,112 +30,10 @@ SPACE = "copying-quickstart"
 pytestmark = [pytest.mark.slow, pytest.mark.ray, pytest.mark.timeout(1800)]
 
 
-def found(module):
-    return importlib.util.find_spec(module) is not None
-
-
-def left_out():
-    parts = {
-        "postgres": bool(list(Path("/usr/lib/postgresql").glob("*/bin"))) and found("psycopg2"),
-        "s3": found("moto") and found("boto3"),
-        "mlflow": found("flask_wtf"),
-    }
-    return [part for part, there in parts.items() if not there]
-
-
-class Cluster:
-    """One that was started by the script."""
-
-    def __init__(self, folder):
-        self.folder = folder
-        self.address = f"http://127.0.0.1:{(folder / 'ports/dashboard').read_text()}"
-        self.token = folder / "secrets/ray_token"
-
-    def longhaul(self, *words, check=True, **environment):
-        """A command on a machine that only reaches the dashboard."""
-        ours = {name: value for name, value in os.environ.items() if "RAY" not in name}
-        ours |= {"LONGHAUL_CLUSTER": self.address, "RAY_AUTH_TOKEN_PATH": str(self.token)}
-        done = subprocess.run(
-            [sys.executable, "-P", "-m", "longhaul", *words],
-            env=ours | environment,
-            cwd=self.folder,
-            capture_output=True,
-            encoding="utf-8",
-            check=False,
-        )
-        assert done.returncode == 0 or not check, done.stdout + done.stderr
-        return done
-
-    def here(self, *words):
-        """A command on a machine that sees the storage."""
-        storage = ("--storage", str(self.folder / "runs"))
-        return self.longhaul(*words, *storage, LONGHAUL_CLUSTER="")
-
-    def status(self, name):
-        return json.loads(self.longhaul("status", name, "--json").stdout)
-
-    def events(self, name):
-        from longhaul.ledger import Ledger, UnknownSearchError
-
-        try:
-            return Ledger.open(self.folder / "runs", name).events()
-        except UnknownSearchError:  # not there yet
-            return []
-
-    def await_event(self, name, wanted, after=-1):
-        deadline = time.monotonic() + PATIENCE_S
-        while time.monotonic() < deadline:
-            for event in self.events(name):
-                if event.sequence > after and wanted(event):
-                    return event
-            time.sleep(0.3)
-        raise AssertionError(self.longhaul("logs", name, check=False).stdout)
-
-    def session(self, part):
-        """The processes that a part of the cluster consists of."""
-        first = (self.folder / "pids" / part).read_text().split()[0]
-        listed = subprocess.run(["ps", "-o", "pid=", "-s", first], stdout=-1, check=False).stdout
-        return [int(pid) for pid in listed.split()]
-
-    def driver(self, job):
-        """The process of a search's driver."""
-        for entry in Path("/proc").glob("[0-9]*"):
-            try:
-                words = (entry / "cmdline").read_bytes().split(b"\0")
-                variables = (entry / "environ").read_bytes()
-            except OSError:
-                continue
-            if b"longhaul.cluster.on_head" in words and f'"{job}"'.encode() in variables:
-                return int(entry.name)
-        raise AssertionError(f"no driver of {job}")
-
-
-def script(*words, check=True, **environment):
-    done = subprocess.run(
-        [SCRIPT, *words],
-        env={**os.environ, "LONGHAUL_VENV": str(Path(sys.prefix)), **environment},
-        capture_output=True,
-        encoding="utf-8",
-        check=False,
-    )
-    assert done.returncode == 0 or not check, done.stdout + done.stderr
-    return done
-
-
 @pytest.fixture(scope="module")
 def cluster():
-    if not found("aiohttp_cors"):
-        pytest.skip("needs ray[default]: make infra")
-    folder = Path(tempfile.mkdtemp(prefix="lhc-", dir="/tmp"))  # sockets want short names
-    parts = [word for part in left_out() for word in ("--without", part)]
-    try:
-        script("up", str(folder), *parts)
-        yield Cluster(folder)
-    finally:
-        script("down", str(folder))
-        left = list((folder / "pids").glob("*"))
-        shutil.rmtree(folder)
-        assert not left
+    with started() as running:
+        yield running
 
 
 def test_a_search_outlives_its_node_and_its_driver(cluster):

@@ -162,8 +162,10 @@ MUTATIONS: dict[str, list[Mutation]] = {
         Mutation("submissionMode: K8sJobMode", "submissionMode: K8SJobMode"),
         Mutation("name: longhaul-ray,", "name: longhaul-token,"),
     ],
-    "infra/constraints/cpu.txt": [Mutation("torch==", "torch>=", True)],
-    "infra/constraints/cluster.txt": [Mutation("boto3==", "ray==2.59.0\nboto3==", True)],
+    "infra/constraints/cpu.txt": [
+        Mutation("torch==", "torch>=", True),
+        Mutation("boto3==", "ray==2.59.0\nboto3==", True),
+    ],
     "infra/checks/tools.txt": [Mutation("yamllint==1.38.0", "yamllint", True)],
 }
 for _name in (

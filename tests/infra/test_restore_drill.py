@@ -1,6 +1,6 @@
 """Backup while a search is unfinished, empty servers, restore, and the search goes on.
 
-Needs PostgreSQL, and what `make infra` installs: `mlflow[auth]` and psycopg2.
+Needs PostgreSQL.
 """
 
 import importlib.util
@@ -22,15 +22,14 @@ servers = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(servers)
 
 pytestmark = [pytest.mark.slow, pytest.mark.ray, pytest.mark.timeout(1500)]
-NEEDED = [name for name in ("psycopg2", "flask_wtf") if importlib.util.find_spec(name) is None]
 SPACE = ["copying-quickstart", "--name", "drill", "--parallel", "1", "--trials", "3"]
 SETTINGS = ["--set", "training.steps=60", "--set", "cell=lstm"]
 
 
 @pytest.fixture(autouse=True)
 def on_the_path(monkeypatch):
-    if NEEDED or not servers.BINARIES:
-        pytest.skip(f"needs PostgreSQL (apt-get install postgresql) and make infra: {NEEDED}")
+    if not servers.BINARIES:
+        pytest.skip("needs PostgreSQL: apt-get install postgresql")
     here = str(Path(sys.executable).parent)
     monkeypatch.setenv("PATH", f"{here}:{servers.BINARIES[-1]}:{os.environ['PATH']}")
 

@@ -1,15 +1,13 @@
-"""Ledgers in a bucket, on a server of S3's protocol; `make infra` installs what it needs."""
+"""Ledgers in a bucket, on a server of S3's protocol."""
 
 import os
 import pickle
 
 import pytest
-import s3_server
 
 from longhaul.errors import RequestError
 from longhaul.ledger import Ledger, SearchOwnedError, StorageError, open_storage, s3
 
-pytestmark = pytest.mark.skipif(bool(s3_server.why_not()), reason=s3_server.why_not())
 SPEC = "task: {name: copying}\n"
 
 

@@ -1,4 +1,4 @@
-"""A whole search whose ledger is kept in a bucket; `make infra` installs what it needs."""
+"""A whole search whose ledger is kept in a bucket."""
 
 import json
 import os
@@ -8,6 +8,7 @@ import sys
 import time
 from collections import Counter
 
+import boto3
 import pytest
 import s3_server
 
@@ -15,7 +16,6 @@ pytestmark = [
     pytest.mark.ray,
     pytest.mark.slow,
     pytest.mark.timeout(900),
-    pytest.mark.skipif(bool(s3_server.why_not()), reason=s3_server.why_not()),
 ]
 
 STORAGE = "s3://searches/runs"
@@ -29,8 +29,6 @@ search: {trials: 4, scheduler: {name: asha, grace_steps: 500}, checkpoint_every_
 
 @pytest.fixture
 def bucket(monkeypatch):
-    import boto3
-
     with s3_server.started() as variables:
         for name, value in (variables | {"OMP_NUM_THREADS": "1"}).items():
             monkeypatch.setenv(name, value)

@@ -1,6 +1,5 @@
 """A PostgreSQL of one's own on the loopback device."""
 
-import importlib.util
 import shutil
 import socket
 import subprocess
@@ -11,8 +10,6 @@ from pathlib import Path
 
 def why_not() -> str:
     """What is missing for one here; empty if nothing is."""
-    if importlib.util.find_spec("psycopg2") is None:
-        return "psycopg2 is not installed: MLflow needs it"
     if any(shutil.which(name) is None for name in ("initdb", "pg_ctl", "runuser")):
         return "PostgreSQL is not installed"
     return ""

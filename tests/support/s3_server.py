@@ -1,21 +1,14 @@
 """A server of S3's protocol on the loopback device, in this process: moto's."""
 
-import importlib.util
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-
-def why_not() -> str:
-    """What is missing for one here; empty if nothing is."""
-    missing = [name for name in ("boto3", "moto") if importlib.util.find_spec(name) is None]
-    return f"{' and '.join(missing)} not installed: make infra" if missing else ""
+from moto.server import ThreadedMotoServer
 
 
 @contextmanager
 def started() -> Iterator[dict[str, str]]:
     """Runs one; gives the variables by which boto3 finds it."""
-    from moto.server import ThreadedMotoServer
-
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     try:
