@@ -7,14 +7,17 @@ whoever makes large tensors at each step takes them from here. Batches, too.
 """
 
 import math
-import sys
 import threading
 from collections.abc import Sequence
-from typing import Final, final
+from typing import Any, Final, final
+from weakref import ReferenceType
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
+
+Array = NDArray[Any]
 
 LEAST_BYTES: Final = 1 << 17
 """Smaller ones are as well made anew."""
@@ -22,27 +25,28 @@ ALIGNMENT: Final = 64
 """Bytes: what torch aligns memory to. Kernels may add in another order elsewhere."""
 SPARE: Final = 1.5
 """There is at most so many times as much as was ever in use at once."""
-_OURS: Final = 2
-"""References to memory that only its block here and `getrefcount` have."""
 _DTYPES: Final = {torch.float32: np.float32, torch.float64: np.float64, torch.int64: np.int64}
 
 
 @final
 class _Block:
     def __init__(self, size: int) -> None:
-        self.memory = np.empty(size + ALIGNMENT, dtype=np.uint8)
         self.size = size
-        self._first = -self.memory.ctypes.data % ALIGNMENT
+        memory = np.empty(size + ALIGNMENT, dtype=np.uint8)
+        first = -memory.ctypes.data % ALIGNMENT
+        self._memory = memory[first : first + size]
+        self._given: ReferenceType[Array] | None = None
 
     @property
     def is_free(self) -> bool:
         """Whether nobody has a tensor of it, or a view of one."""
-        return sys.getrefcount(self.memory) == _OURS
+        return self._given is None or self._given() is None
 
     def tensor(self, shape: Sequence[int], dtype: torch.dtype, size: int) -> Tensor:
-        """Its beginning, as a tensor that holds it for as long as its storage lives."""
-        part = self.memory[self._first : self._first + size]
-        return torch.from_numpy(part.view(_DTYPES[dtype]).reshape(shape))
+        """Its beginning, as a tensor."""
+        array = self._memory[:size].view(_DTYPES[dtype]).reshape(shape)
+        self._given = ReferenceType(array)  # which the tensor's storage holds while it lives
+        return torch.from_numpy(array)
 
 
 @final
@@ -63,7 +67,8 @@ class Memory:
         size = math.prod(shape) * dtype.itemsize
         if size < LEAST_BYTES or dtype not in _DTYPES:
             return torch.empty(shape, dtype=dtype)
-        fitting = [one for one in self._blocks if size <= one.size <= 2 * size and one.is_free]
+        used_last = reversed(self._blocks)  # what a cache may still hold
+        fitting = [one for one in used_last if size <= one.size <= 2 * size and one.is_free]
         if fitting:
             block = min(fitting, key=lambda one: one.size)
             self._blocks.remove(block)

@@ -5,11 +5,11 @@ made blank again.
 """
 
 import math
-import sys
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import final
+from weakref import ReferenceType
 
 import numpy as np
 import torch
@@ -23,8 +23,6 @@ MOST_BYTES = 1 << 26
 KEPT_BYTES = 2 * MOST_BYTES
 KEPT = 24
 """Arrays at most: some in use while the next are made."""
-_OURS = 2
-"""References to an array that only its entry here and `getrefcount` have."""
 
 Numbers = NDArray[np.float32]
 Undo = Callable[[Numbers, Sequence[int]], bool]
@@ -45,16 +43,19 @@ class Blank:
     array: Numbers
     fill: float
     undo: Undo | None = None
+    _given: ReferenceType[Numbers] | None = None
 
     @property
     def tensor(self) -> Tensor:
-        """What is to be given away: it holds the array for as long as its storage lives."""
-        return torch.from_numpy(self.array)
+        """What is to be given away, once."""
+        array = self.array[...]
+        self._given = ReferenceType(array)  # which the tensor's storage holds while it lives
+        return torch.from_numpy(array)
 
     @property
     def is_free(self) -> bool:
         """Whether nobody has the tensor, or a view of it."""
-        return sys.getrefcount(self.array) == _OURS
+        return self._given is None or self._given() is None
 
     def clear(self, fill: float, written: Sequence[int]) -> None:
         """Makes it blank again, but perhaps for so many first steps of each sequence."""
