@@ -30,6 +30,8 @@ def slotwise(
     # order that the graph has, and the graph must be the same.
     slots = zip(*(one.split(1) for one in tensors), strict=True)
     parts = [_contiguous(function, slot) for slot in slots]
+    if len(parts) == 1:
+        return tuple(one.contiguous() for one in parts[0])
     return tuple(torch.cat(one) for one in zip(*parts, strict=True))
 
 
