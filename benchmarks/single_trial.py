@@ -170,6 +170,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=12, help="for each row")
     parser.add_argument("--output", type=Path, default=RESULTS, help="folder of the results")
     chosen = parser.parse_args()
+    chosen.output.mkdir(parents=True, exist_ok=True)
     stored = chosen.output / "single_trial.json"
     rows = json.loads(stored.read_text("utf-8")) if stored.exists() else {}
     sizes = [[int(one) for one in text.split(",")] for text in (chosen.hidden, chosen.batch)]
