@@ -94,6 +94,9 @@ def plot_steps(curves: Curves, path: Path) -> None:
     for axes, (name, found) in zip(figure.subplots(1, len(curves)), curves.items(), strict=True):
         for who, curve in found.items():
             axes.loglog([int(size) for size in curve], list(curve.values()), "o-", ms=3, label=who)
+        sizes = next(iter(found.values()))
+        axes.set_xticks([], minor=True)
+        axes.set_xticks([int(size) for size in sizes], list(sizes))
         axes.set_xlabel(LABELS[name])
         axes.grid(visible=True, which="major", alpha=0.3)
     figure.axes[0].set_ylabel("one training step, ms")
