@@ -28,6 +28,28 @@ def test_all_that_are_held_are_different_and_few_are_kept():
     assert memory.blank(0.0, *SHAPE[:2], 11).tensor.shape == (*SHAPE[:2], 11)
 
 
+def test_memory_that_nobody_holds_is_used_again():
+    memory = Recycled()
+    first = address(memory.blank(0.0, *SHAPE).tensor)
+    assert address(memory.blank(0.0, *SHAPE).tensor) == first
+
+
+def test_memory_is_left_alone_while_a_view_or_a_graph_holds_it():
+    memory = Recycled()
+    tensor = memory.blank(1.0, *SHAPE).tensor
+    view = tensor[3:].unsqueeze(1)
+    del tensor
+    other = memory.blank(2.0, *SHAPE).tensor
+    assert (view == 1).all()
+    weight = torch.ones((), requires_grad=True)
+    loss = (view * weight).sum()  # keeps the view for the backward pass
+    del view
+    memory.blank(3.0, *SHAPE).tensor.fill_(3)
+    loss.backward()
+    assert weight.grad == SHAPE[0] * 100 - 300
+    assert (other == 2).all()
+
+
 def test_small_ones_are_made_anew():
     memory = Recycled()
     assert memory.blank(0.0, 2, 3).tensor.shape == (2, 3)
@@ -36,7 +58,7 @@ def test_small_ones_are_made_anew():
 
 def test_few_large_ones_are_kept():
     memory = Recycled()
-    held = [memory.blank(0.0, MOST_BYTES // 4) for _ in range(3)]
+    held = [memory.blank(0.0, MOST_BYTES // 4).tensor for _ in range(3)]
     assert len(held) == 3
     assert sum(one.array.nbytes for one in memory._kept) <= KEPT_BYTES
 

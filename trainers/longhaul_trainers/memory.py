@@ -3,7 +3,7 @@
 A training step frees the states of all time steps, and the next one asks for as much. Given back to
 the system and handed out anew, zeroed, a page at a time, it costs more than many a scan: an LSTM of
 128 units over 784 steps of 128 sequences takes 240,000 page faults a step, a third of its time. So
-whoever makes large tensors at each step takes them from here. Batches, too.
+whoever makes large tensors at each step, of states or of batches, takes them from here.
 """
 
 import math
@@ -28,25 +28,33 @@ SPARE: Final = 1.5
 _DTYPES: Final = {torch.float32: np.float32, torch.float64: np.float64, torch.int64: np.int64}
 
 
+class Lendable:
+    """Memory that is given away as one tensor at a time."""
+
+    _given: ReferenceType[Array] | None = None
+
+    @property
+    def is_free(self) -> bool:
+        """Whether nobody has the tensor, or a view of it."""
+        return self._given is None or self._given() is None
+
+    def lend(self, array: Array) -> Tensor:
+        """The tensor of an array made for it, which its storage holds while it lives."""
+        self._given = ReferenceType(array)
+        return torch.from_numpy(array)
+
+
 @final
-class _Block:
+class _Block(Lendable):
     def __init__(self, size: int) -> None:
         self.size = size
         memory = np.empty(size + ALIGNMENT, dtype=np.uint8)
         first = -memory.ctypes.data % ALIGNMENT
         self._memory = memory[first : first + size]
-        self._given: ReferenceType[Array] | None = None
-
-    @property
-    def is_free(self) -> bool:
-        """Whether nobody has a tensor of it, or a view of one."""
-        return self._given is None or self._given() is None
 
     def tensor(self, shape: Sequence[int], dtype: torch.dtype, size: int) -> Tensor:
         """Its beginning, as a tensor."""
-        array = self._memory[:size].view(_DTYPES[dtype]).reshape(shape)
-        self._given = ReferenceType(array)  # which the tensor's storage holds while it lives
-        return torch.from_numpy(array)
+        return self.lend(self._memory[:size].view(_DTYPES[dtype]).reshape(shape))
 
 
 @final

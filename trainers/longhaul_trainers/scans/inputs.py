@@ -13,6 +13,7 @@ from torch.autograd.function import once_differentiable
 
 from longhaul_trainers.memory import reused_as
 from longhaul_trainers.precision import Precision, factor
+from longhaul_trainers.scans.slotwise import row_sums
 
 
 def hoisted_input_product(inputs: Tensor, V: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -60,9 +61,9 @@ class _HoistedProduct(torch.autograd.Function):
                 torch.mm(gradient, V[slot], out=by_flat[slot])
             by_inputs = by_flat.view(*leading.shape[:3], -1).transpose(0, 1)
         if ctx.needs_input_grad[1]:
-            by_weight = torch.stack([torch.mm(g.mT, x) for g, x in zip(slots, flat, strict=True)])
+            by_weight = weight_gradient(leading, flat.view(*leading.shape[:3], -1))
         if ctx.needs_input_grad[2]:
-            by_bias = torch.stack([gradient.sum(0) for gradient in slots])
+            by_bias = row_sums(slots)
         return by_inputs, by_weight, by_bias
 
 

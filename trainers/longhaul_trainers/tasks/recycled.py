@@ -9,14 +9,12 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import final
-from weakref import ReferenceType
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from longhaul_trainers.memory import LEAST_BYTES
+from longhaul_trainers.memory import LEAST_BYTES, Lendable
 
 MOST_BYTES = 1 << 26
 """Larger ones are never kept: nobody makes them at each step."""
@@ -29,7 +27,7 @@ Undo = Callable[[Numbers, Sequence[int]], bool]
 
 
 @dataclass(eq=False)
-class Blank:
+class Blank(Lendable):
     """A tensor full of one number, to be written into.
 
     Attributes:
@@ -43,19 +41,11 @@ class Blank:
     array: Numbers
     fill: float
     undo: Undo | None = None
-    _given: ReferenceType[Numbers] | None = None
 
     @property
     def tensor(self) -> Tensor:
         """What is to be given away, once."""
-        array = self.array[...]
-        self._given = ReferenceType(array)  # which the tensor's storage holds while it lives
-        return torch.from_numpy(array)
-
-    @property
-    def is_free(self) -> bool:
-        """Whether nobody has the tensor, or a view of it."""
-        return self._given is None or self._given() is None
+        return self.lend(self.array[...])
 
     def clear(self, fill: float, written: Sequence[int]) -> None:
         """Makes it blank again, but perhaps for so many first steps of each sequence."""
