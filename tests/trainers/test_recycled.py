@@ -10,7 +10,7 @@ from torch.nn.functional import one_hot
 from longhaul_trainers.memory import LEAST_BYTES
 from longhaul_trainers.tasks.base import Batch
 from longhaul_trainers.tasks.recycled import KEPT, KEPT_BYTES, MOST_BYTES, Recycled
-from longhaul_trainers.tasks.stretches import pad
+from longhaul_trainers.tasks.stretches import Stretches
 from longhaul_trainers.tasks.symbolic import SPARSE, one_hot_inputs
 
 SHAPE = (LEAST_BYTES // 400 + 1, 10, 10)
@@ -85,8 +85,10 @@ def test_one_hot_inputs_are_right_in_memory_that_others_wrote_to(write):
 def test_padding_is_right_in_memory_that_others_wrote_to(write, fill):
     addresses = set()
     for lengths in ((30, 1, 7), (2, 29, 30), (5, 5, 5), (9, 1, 6)):
-        rows = [np.full((length, 400), 1 + length, dtype=np.float32) for length in lengths]
-        padded = pad(rows, 30, fill)
+        ends = np.cumsum(lengths)
+        rows = np.repeat(1 + np.array(lengths), lengths)[:, None] * np.ones((1, 400))
+        bounds = np.stack([ends - lengths, ends], axis=1)
+        padded = Stretches(rows.astype(np.float32), bounds).padded(30, fill)
         for b, length in enumerate(lengths):
             assert (padded[:length, b] == 1 + length).all()
             behind = padded[length:, b]

@@ -23,8 +23,8 @@ class BySequence:
     """
 
     def __init__(self, whole: Tensor) -> None:
-        self._dtype, self._rest = whole.dtype, whole.shape[2:]
-        self._steps = self._as_steps(whole.transpose(0, 1).contiguous())
+        self._shape, self._dtype = whole.shape, whole.dtype
+        self._steps = whole.transpose(0, 1).contiguous().flatten(0, 1).numpy()
 
     def take(self, chosen: NDArray[np.int64]) -> Sequence[Tensor]:
         """Some of the sequences, (T, B, ...) each.
@@ -33,22 +33,18 @@ class BySequence:
             chosen: the sequences of some batches, (batches, B).
         """
         batches, size = chosen.shape
-        shape = (self._steps.shape[1], size, *self._rest)
+        steps = self._shape[0]
+        shape = (steps, size, *self._shape[2:])
         numbers = math.prod(shape)
         # Each begins where memory of its own would.
         apart = numbers + -numbers % (ALIGNMENT // self._dtype.itemsize)
-        memory = reused(batches, apart, dtype=self._dtype)
-        taken = memory[:, :numbers].unflatten(1, shape)
-        np.copyto(self._as_steps(taken), self._steps[chosen].swapaxes(1, 2))
-        each: tuple[Tensor, ...] = taken.unbind()
+        taken = reused(batches, apart, dtype=self._dtype)[:, :numbers].unflatten(1, shape).unbind()
+        step = np.arange(steps)[:, None]
+        for into, first in zip(taken, chosen * steps, strict=True):
+            # Without `clip`, which has nothing to clip, numpy would write to a buffer first.
+            np.take(self._steps, first + step, axis=0, out=into.numpy(), mode="clip")
+        each: tuple[Tensor, ...] = taken
         return each
-
-    def _as_steps(self, tensor: Tensor) -> NDArray[np.void]:
-        """The same memory, where one element is all numbers of one step of one sequence."""
-        width = tensor.element_size() * math.prod(self._rest)
-        array = tensor.numpy().reshape(*tensor.shape[: tensor.ndim - len(self._rest)], -1)
-        steps: NDArray[np.void] = array.view(np.dtype((np.void, width)))[..., 0]
-        return steps
 
 
 @final

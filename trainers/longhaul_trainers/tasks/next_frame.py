@@ -17,7 +17,7 @@ from longhaul_trainers.tasks.base import Batch, Split
 from longhaul_trainers.tasks.by_sequence import BatchesOf
 from longhaul_trainers.tasks.counted import counted
 from longhaul_trainers.tasks.epochs import EpochOrder
-from longhaul_trainers.tasks.stretches import Stretches, pad
+from longhaul_trainers.tasks.stretches import Stretches
 
 Part = Literal["train", "validation", "test"]
 
@@ -70,13 +70,9 @@ class NextFrameTask(TaskAhead):
         """The number of counted frames."""
         return int(counted(targets[..., 0]).sum())
 
-    def prepared(self, frames: NDArray[np.generic]) -> NDArray[np.float32]:
-        """Frames (n, I) as stored, made what the cell reads and predicts."""
-        return frames.astype(np.float32, copy=False)
-
-    def prepared_sequences(self, chosen: Stretches) -> list[NDArray[np.float32]]:
-        """`prepared` of each of some sequences."""
-        return [self.prepared(one) for one in chosen.rows()]
+    def prepared(self, chosen: Stretches) -> Stretches:
+        """Some sequences as the cell reads and predicts them."""
+        return chosen
 
     def asked(self, part: Part) -> NDArray[np.float32]:
         """All frames of a part that are asked for, as stored, (total, I)."""
@@ -112,7 +108,7 @@ class NextFrameTask(TaskAhead):
 
     def _batch(self, chosen: Stretches, steps: int) -> Batch:
         before, after = max(0, -self.ahead), max(0, self.ahead)
-        frames = self.prepared_sequences(chosen)
-        inputs = pad([one[before : len(one) - after] for one in frames], steps, 0.0)
-        targets = pad([one[after : len(one) - before] for one in frames], steps, np.nan)
+        frames = self.prepared(chosen)
+        inputs = frames.without(before, after).padded(steps, 0.0)
+        targets = frames.without(after, before).padded(steps, np.nan)
         return Batch(inputs, targets)

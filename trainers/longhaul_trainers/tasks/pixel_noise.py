@@ -1,8 +1,9 @@
 """Steps of noise that follow an image.
 
 Drawing a million normal numbers a sequence would take longer than training on them. So the rows of
-noise, one a step, are drawn once, and each step of each sequence takes one of these at random: its
-numbers are standard normal, and no two sequences have the same.
+noise, one a step, are drawn once and lie in a ring. At each step the ring is turned at random, and
+each sequence takes the row that its number points to: numbers are standard normal, and no two
+sequences of a batch have the same at any step.
 """
 
 from functools import cached_property
@@ -16,8 +17,8 @@ from longhaul_trainers.counter import Stream
 from longhaul_trainers.normal import PER_WORD, normal32
 
 ROWS: Final = 1 << 14
-"""Different rows of noise; two sequences agree in one of 16,384 steps."""
-_CHOICES_PER_WORD: Final = 4
+"""Different rows of noise: a sequence has the same one again at one of 16,384 steps."""
+_TURNS_PER_WORD: Final = 4
 
 
 @final
@@ -32,23 +33,24 @@ class Noise:
     def __init__(self, width: int, *labels: str | int) -> None:
         self._width = width
         self._labels = labels
+        self._kept = np.empty((0, width), dtype=np.float32)
 
     def fill(self, steps: Tensor, stream: Stream, step: int, first: int = 0) -> None:
         """Noise of each sequence's own.
 
         Args:
             steps: overwritten, (S, B, width).
-            stream: row b of its words chooses the noise of sequence b.
+            stream: its words turn the ring.
             step: of the stream.
             first: number of the first sequence.
         """
         count, size, _ = steps.shape
-        width = -(-count // _CHOICES_PER_WORD)
-        words = stream.words(size, width, step=step, first_row=first)
-        codes = np.ascontiguousarray(words.astype("<u8", copy=False)).view("<u2")
-        chosen = (codes[:, :count] & (ROWS - 1)).T.astype(np.intp)
-        # Without `clip`, which has nothing to clip, numpy would write to a buffer first.
-        np.take(self._rows, chosen, axis=0, out=steps.numpy(), mode="clip")
+        words = stream.words(1, -(-count // _TURNS_PER_WORD), step=step)
+        turns = words.astype("<u8", copy=False).view("<u2")[0, :count].astype(np.intp)
+        # Rows that lie together are copied in half the time of as many here and there.
+        ring = self._ring(size)
+        for shown, turned in zip(steps.numpy(), ((turns + first) % ROWS).tolist(), strict=True):
+            shown[:] = ring[turned : turned + size]
 
     def fill_alike(self, steps: Tensor) -> None:
         """The same block, the first rows, after every image: ``steps`` is overwritten."""
@@ -58,3 +60,9 @@ class Noise:
     def _rows(self) -> NDArray[np.float32]:
         words = Stream(*self._labels).words(ROWS, -(-self._width // PER_WORD))
         return np.ascontiguousarray(normal32(words)[:, : self._width])
+
+    def _ring(self, size: int) -> NDArray[np.float32]:
+        """All rows, and as many of the first ones again as one turn reaches."""
+        if len(self._kept) < ROWS + size - 1:
+            self._kept = self._rows[np.arange(ROWS + size - 1) % ROWS]
+        return self._kept

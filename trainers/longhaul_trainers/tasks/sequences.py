@@ -7,7 +7,6 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import accumulate, pairwise
 from pathlib import PurePath
 from typing import ClassVar, Final, Literal, final
 
@@ -28,7 +27,7 @@ from longhaul_trainers.tasks.counted import accuracy, counted, cross_entropy, sq
 from longhaul_trainers.tasks.epochs import permutation
 from longhaul_trainers.tasks.next_frame import NextFrameTask, Part
 from longhaul_trainers.tasks.rows import aligned
-from longhaul_trainers.tasks.stretches import Stretches, pad
+from longhaul_trainers.tasks.stretches import Stretches
 
 _SHOWN = 12
 
@@ -196,20 +195,9 @@ class Sequences(NextFrameTask):
             raise self._unusable(f"a sequence too short for a {part} part of its own by time")
         return Stretches(self._all.values, bounds)
 
-    def prepared(self, frames: NDArray[np.generic]) -> NDArray[np.float32]:
+    def prepared(self, chosen: Stretches) -> Stretches:
         """See `NextFrameTask.prepared`: standardised, unless the settings say otherwise."""
-        numbers = frames.astype(np.float32)
-        if self.settings.standardize:
-            mean, deviation = self._scale
-            numbers = (numbers - mean) / deviation
-        return numbers
-
-    def prepared_sequences(self, chosen: Stretches) -> list[NDArray[np.float32]]:
-        """See `NextFrameTask.prepared_sequences`; all by one call, for there may be many."""
-        frames = chosen.rows()
-        prepared = self.prepared(np.concatenate(frames))
-        ends = list(accumulate(map(len, frames), initial=0))
-        return [prepared[first:end] for first, end in pairwise(ends)]
+        return chosen.mapped(self._standardized)
 
     def weight(self, targets: Tensor) -> int:
         """The number of sequences, or of counted frames."""
@@ -253,13 +241,19 @@ class Sequences(NextFrameTask):
     def _batch(self, chosen: Stretches, steps: int) -> Batch:
         if not self.classifies:
             return super()._batch(chosen, steps)
-        frames = self.prepared_sequences(chosen)
-        targets = np.full((steps, len(frames)), IGNORED, dtype=np.int64)
+        targets = np.full((steps, len(chosen)), IGNORED, dtype=np.int64)
         # A sequence is known by its first row, which is where the labels are looked up.
         places = np.searchsorted(self._all.bounds[:, 0], chosen.bounds[:, 0])
-        last = [len(one) - 1 for one in frames]
-        targets[last, np.arange(len(frames))] = self._labels[places]
-        return Batch(pad(frames, steps, 0.0), torch.from_numpy(targets))
+        last = chosen.bounds[:, 1] - chosen.bounds[:, 0] - 1
+        targets[last, np.arange(len(chosen))] = self._labels[places]
+        return Batch(self.prepared(chosen).padded(steps, 0.0), torch.from_numpy(targets))
+
+    def _standardized(self, frames: NDArray[np.generic]) -> NDArray[np.float32]:
+        numbers = frames.astype(np.float32)
+        if self.settings.standardize:
+            mean, deviation = self._scale
+            numbers = (numbers - mean) / deviation
+        return numbers
 
     @cached_property
     def _baseline(self) -> float:
@@ -267,8 +261,10 @@ class Sequences(NextFrameTask):
             counts = np.bincount(self._labels[self._rows["train"]], minlength=self.output_size) + 1
             shares = counts / counts.sum()
             return float(-np.log(shares[self._labels[self._rows["test"]]]).mean())
-        mean = self.prepared(self.asked("train")).mean(axis=0, dtype=np.float64)
-        return float(np.square(self.prepared(self.asked("test")) - mean).mean(dtype=np.float64))
+        mean = self._standardized(self.asked("train")).mean(axis=0, dtype=np.float64)
+        return float(
+            np.square(self._standardized(self.asked("test")) - mean).mean(dtype=np.float64)
+        )
 
     @cached_property
     def _table(self) -> Table:

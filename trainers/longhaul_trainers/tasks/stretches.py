@@ -1,6 +1,6 @@
 """Sequences of different lengths as stretches of one long array."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -38,10 +38,6 @@ class Stretches:
         first, end = self.bounds[index].tolist()
         return self.values[first:end]
 
-    def rows(self) -> list[NDArray[np.generic]]:
-        """All of them, by their numbers."""
-        return [self.values[first:end] for first, end in self.bounds.tolist()]
-
     @property
     def longest(self) -> int:
         """Rows of the longest one; 0 if there is none."""
@@ -50,6 +46,16 @@ class Stretches:
     def take(self, chosen: NDArray[np.int64] | slice) -> "Stretches":
         """Some of them, in the order given."""
         return Stretches(self.values, self.bounds[chosen])
+
+    def without(self, before: int, after: int) -> "Stretches":
+        """Each without its first ``before`` and its last ``after`` rows."""
+        return Stretches(self.values, self.bounds + np.array([before, -after]))
+
+    def mapped(self, rows: Callable[[NDArray[np.generic]], NDArray[np.generic]]) -> "Stretches":
+        """What becomes of their rows (n, I), all by one call, for there may be many stretches."""
+        ends = np.cumsum(self.bounds[:, 1] - self.bounds[:, 0])
+        values = rows(np.concatenate([self.values[first:end] for first, end in self.bounds]))
+        return Stretches(values, np.stack([np.append(0, ends[:-1]), ends], axis=1))
 
     def cut(self, most: int | None, ahead: int) -> "Stretches":
         """Pieces of at most ``most`` rows, None for any number, each with ``ahead`` rows more.
@@ -67,19 +73,20 @@ class Stretches:
             ]
         return Stretches(self.values, np.array(pieces, dtype=np.int64).reshape(-1, 2))
 
-
-def pad(rows: Sequence[NDArray[np.float32]], steps: int, fill: float) -> Tensor:
-    """Arrays (n, I) side by side with ``fill`` behind each, (steps, B, I)."""
-    lengths = [len(one) for one in rows]
-    padded = recycled().blank(fill, steps, len(rows), rows[0].shape[1], written=lengths)
-    for b, one in enumerate(rows):
-        padded.array[: len(one), b] = one
-    padded.undo = partial(_take_back, lengths, fill)
-    return padded.tensor
+    def padded(self, steps: int, fill: float) -> Tensor:
+        """All of them side by side with ``fill`` behind each, float32 (steps, B, I)."""
+        bounds = self.bounds.tolist()
+        lengths = [end - first for first, end in bounds]
+        width = self.values.shape[1]
+        padded = recycled().blank(fill, steps, len(bounds), width, written=lengths)
+        for b, (first, end) in enumerate(bounds):
+            padded.array[: end - first, b] = self.values[first:end]
+        padded.undo = partial(_take_back, lengths, fill)
+        return padded.tensor
 
 
 def _take_back(lengths: Sequence[int], fill: float, array: Numbers, written: Sequence[int]) -> bool:
-    last = array[-1]
+    last = array[-1, :, -1]  # whoever writes into a batch writes all over it
     untouched = bool((np.isnan(last) if np.isnan(fill) else last == fill).all())
     for b, (length, next_length) in enumerate(zip(lengths, written, strict=True)):
         if next_length < length:
