@@ -21,7 +21,7 @@ from longhaul.redaction import redact
 from longhaul.search.fleet import Fleet, local_resources, plan
 from longhaul.search.forecast import local_forecast
 from longhaul.search.metrics import Watch
-from longhaul.search.ray_access import asked_at, keep_credentials_from_tune, private_ray
+from longhaul.search.ray_access import asked_at, private_ray
 from longhaul.search.run import INTERRUPTED, SearchRun
 from longhaul.search.scratch import scratch_prefix
 from longhaul.search.seats import Seats
@@ -332,13 +332,14 @@ def _tuner(
     # imported here: 3 s
     from ray import tune
 
+    from longhaul.search.lean_tune import trim_tune
     from longhaul.search.lost_actors import survive_losses
     from longhaul.search.scheduler import build_scheduler
     from longhaul.search.searcher import LedgerSearcher, StartedTrials, StopRequested
     from longhaul.search.trainable import Assignment, CellTrial
 
     survive_losses()
-    keep_credentials_from_tune()
+    trim_tune()
     assignment = Assignment(
         ledger=run.ledger,
         fence=fence,

@@ -77,20 +77,6 @@ def _auto_address() -> str:
     return ""
 
 
-def keep_credentials_from_tune() -> None:
-    """Has Tune hand no AWS credentials to the trials' processes.
-
-    It would copy them from this process's environment into the description of each process, which
-    Ray writes to its logs. On this machine processes inherit the environment as it is; the nodes of
-    a cluster have one of their own.
-    """
-    # imported here: 3 s
-    from ray.tune.execution import class_cache
-
-    handed = class_cache.ENV_VARS_TO_PROPAGATE
-    class_cache.ENV_VARS_TO_PROPAGATE = {name for name in handed if not name.startswith("AWS_")}
-
-
 def _new_token(folder: Path) -> Path:
     """A token in a file that only this user may read; the folder is its own already."""
     file = folder / "token"

@@ -92,7 +92,8 @@ def follow(
             return lag
         if deadline is not None:
             wait_s = min(wait_s, max(0.05, deadline - time.monotonic()))
-        (never if ended.is_set() else ended).wait(wait_s)
+        # Where the driver has ended meanwhile, the last round begins at once.
+        (never if last else ended).wait(wait_s)
 
 
 def deliver_once(
