@@ -57,7 +57,9 @@ NOTES = """\
 
 Wall time is from typing the command to its end: importing, starting Ray, and, for Longhaul,
 delivering all to MLflow. Training alone is what the same trials take up to the same steps,
-evaluations included, in bare processes without Ray, ledger and MLflow; overhead is the rest."""
+evaluations included, in bare processes without Ray, ledger and MLflow; overhead is the rest. ASHA
+stops trials as reports come in, so that searches differ in steps; they are compared by wall time a
+step."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,11 @@ class Finding:
     alone_s: float
     steps: int
     trials: int
+
+    @property
+    def step_s(self) -> float:
+        """Wall time a training step."""
+        return self.wall_s / self.steps
 
 
 def space(chosen: argparse.Namespace, slots: str, parallel: int) -> str:
@@ -220,9 +227,10 @@ def page(found: dict[str, Finding], chosen: argparse.Namespace, cores: int, load
             row += [f"{per_trial:.0f}"]
         else:
             row += ["-"] * 5
-        rows.append([*row, f"{other.wall_s / one.wall_s:.1f}×" if other else "-"])
+        rows.append([*row, f"{other.step_s / one.step_s:.1f}×" if other else "-"])
     head = ["search", "trials", "steps", "wall, s", "trials running, s", "their training alone, s"]
-    head += ["overhead while running", "overhead in all", "ms of a core per trial", "plain / this"]
+    head += ["overhead while running", "overhead in all", "ms of a core per trial"]
+    head += ["a step: plain / this"]
     lines = [head, ["---"] + ["--:"] * (len(head) - 1), *rows]
     return (
         "\n\n".join(
