@@ -83,7 +83,7 @@ def scores(task: str, cell: str, precision: str, steps: int) -> dict[str, Any]:
     pack = Pack([TrialConfig.parse(config | {"seed": seed}) for seed in SEEDS])
     for _ in pack.train():
         pass
-    found = [best / pack.task.baseline for best in pack.best_value.tolist()]
+    found = [best / pack.task.baseline for best in pack.best_loss]
     return {"task": task, "cell": cell, "precision": precision, "over_baseline": found}
 
 
