@@ -69,7 +69,7 @@ def trial(task: str, cell: str) -> dict[str, Any]:
     spec = SearchSpec.load(f"{task}/{cell}", [f"task.{key}={length}", *changes])
     point = spec.enqueue[0] if spec.enqueue else {}
     answers = {hole.name: hole.hole.representatives[0] for hole in spec.holes()} | dict(point)
-    config = fill(spec.tree, partial(first_answer, answers)) | {"seed": SEED}
+    config: dict[str, Any] = fill(spec.tree, partial(first_answer, answers)) | {"seed": SEED}
     for size in range(HIDDEN_SIZE, 2 * HIDDEN_SIZE):
         sized = config | {"cell": config["cell"] | {"hidden_size": size, "parameters": None}}
         try:
@@ -91,7 +91,7 @@ def measure(task: str, cell: str) -> Figure:
     torch.set_num_threads(1)
     config = TrialConfig.parse(trial(task, cell))
     pack = Pack([config])
-    seconds, values = [], []
+    seconds, values, error = [], [], None
     for (point,) in pack.train():
         values.append((point.step, point.metrics.get("valid/over_baseline", math.inf)))
         seconds.append(1 / point.metrics["speed/steps_per_second"])
@@ -111,7 +111,7 @@ def measure(task: str, cell: str) -> Figure:
 
 def _diagnosis_s(pack: "Pack") -> float:
     started = time.perf_counter()
-    pack._diagnostics()
+    pack._diagnostics(pack.model)
     return time.perf_counter() - started
 
 
@@ -121,7 +121,11 @@ def all_figures(wanted: list[tuple[str, str]], jobs: int) -> Iterable[tuple[str,
         running = {pool.submit(measure, *one): one for one in wanted}
         for done in as_completed(running):
             task, cell = running[done]
-            figure = done.result()
+            try:
+                figure = done.result()
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
             print(f"{task}/{cell}: {figure.over_baseline:.2g}", file=sys.stderr, flush=True)
             yield task, cell, figure
 

@@ -69,7 +69,9 @@ class Recorder:
         keep: called with all outcomes so far when a test has ended.
     """
 
-    def __init__(self, keep: Callable[[dict[str, Outcome]], None] = lambda outcomes: None) -> None:
+    def __init__(
+        self, keep: Callable[[dict[str, Outcome]], object] = lambda outcomes: None
+    ) -> None:
         self.outcomes: dict[str, Outcome] = {}
         self._keep = keep
         self._version = tested_version()
@@ -80,7 +82,8 @@ class Recorder:
             mark = item.get_closest_marker("fault")
             if mark is not None:
                 whole = not WHOLE.isdisjoint(item.fixturenames)
-                self.outcomes[item.nodeid] = Outcome(*mark.args, whole=whole)
+                row, what = mark.args
+                self.outcomes[item.nodeid] = Outcome(row, what, whole=whole)
 
     def pytest_runtest_logreport(self, report: Any) -> None:
         """Notes what became of it; a failure in any phase stays one."""

@@ -173,7 +173,7 @@ def measure(chosen: argparse.Namespace) -> dict[str, dict[str, float]]:
     found: dict[str, dict[str, float]] = {"packs": {}, "processes": {}, "single": {}}
 
     def note(group: str, name: str, run: Run | float, trials: int = 1) -> None:
-        per_second = run if isinstance(run, float) else trials * rate(run, seconds)
+        per_second = trials * rate(run, seconds) if callable(run) else run
         found[group][name] = per_second
         print(f"{group}, {name}: {per_second:.4g}/s", file=sys.stderr, flush=True)
         torch.cuda.empty_cache()

@@ -16,11 +16,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import chdir, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from driver_costs import driver_times
@@ -142,7 +141,7 @@ def _call_back(ledger: "Ledger", uri: str) -> tuple[int, int, float]:
     callback = MLflowLoggerCallback(uri, experiment_name=f"plain-{time.time_ns()}")
     callback.setup()
     told = [
-        (_Trial(trial.number, trial.config), ledger.trial(trial.number).history().to_pylist())
+        (_Trial(trial.number, dict(trial.config)), ledger.trial(trial.number).history().to_pylist())
         for trial in ledger.record().trials.values()
     ]
     points = 0
@@ -160,13 +159,12 @@ def _call_back(ledger: "Ledger", uri: str) -> tuple[int, int, float]:
     return TRACKED * RUNGS, points, time.perf_counter() - began
 
 
-class _Trial(SimpleNamespace):
+@dataclass(eq=False)
+class _Trial:
     """As much of Tune's trial as the callback looks at."""
 
-    def __init__(self, number: int, config: Any) -> None:
-        super().__init__(number=number, config=dict(config))
-
-    __hash__ = object.__hash__
+    number: int
+    config: Mapping[str, Any]
 
     def __str__(self) -> str:
         return f"trial_{self.number}"

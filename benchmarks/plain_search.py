@@ -61,8 +61,8 @@ def search(given: dict[str, Any]) -> None:
     last_steps = {one["learning_rate"]: one["steps"] for one in given["trials"]}
 
     class SameStops(ASHAScheduler):
-        def on_trial_result(self, controller: Any, trial: Any, result: dict[str, Any]) -> str:
-            super().on_trial_result(controller, trial, result)
+        def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+            super().on_trial_result(tune_controller, trial, result)
             stop = result["step"] >= last_steps[trial.config["learning_rate"]]
             return TrialScheduler.STOP if stop else TrialScheduler.CONTINUE
 
@@ -93,7 +93,8 @@ def search(given: dict[str, Any]) -> None:
     results = tuner.fit()
     if results.errors:
         raise RuntimeError(f"trials failed: {results.errors[0]}")
-    trained = sum(one.metrics["step"] for one in results if one.metrics)
+    last = [results[i].metrics for i in range(len(results))]
+    trained = sum(metrics["step"] for metrics in last if metrics)
     Path("plain.json").write_text(json.dumps({"steps": trained, "trials": len(results)}), "utf-8")
     ray.shutdown()
 

@@ -17,13 +17,13 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from cells import trial
 from machine import machine_table
 
 RESULTS = Path(__file__).parent / "results"
-PRECISIONS = ("float32", "bfloat16")
+PRECISIONS: tuple[Literal["float32", "bfloat16"], ...] = ("float32", "bfloat16")
 TURNS = (200, 784, 2000)
 SEEDS = (1, 2, 3)
 TASKS = {"copying": {"delay": 50}, "adding": {"length": 100}}

@@ -183,7 +183,8 @@ def configuration(row: Row, steps: int | None) -> dict[str, Any]:
         changes += ["training.validation_size=100", "training.test_size=100"]
     spec = SearchSpec.load(row.space, changes)
     answers = dict(spec.enqueue[0]) if spec.enqueue else {}
-    return fill(spec.tree, partial(first_answer, answers)) | {"seed": SEED}
+    config: dict[str, Any] = fill(spec.tree, partial(first_answer, answers)) | {"seed": SEED}
+    return config
 
 
 def measure(row: Row, steps: int | None) -> Figure:

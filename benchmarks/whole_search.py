@@ -135,7 +135,7 @@ def longhaul(
             for event in ledger.events()
             if event.trial is not None and event.kind is not EventKind.SUGGESTED
         ]
-        trials = [
+        trials: list[dict[str, Any]] = [
             {"config": one.config, "steps": one.step} for one in ledger.record().trials.values()
         ]
     alone_s = alone(trials, cores)
