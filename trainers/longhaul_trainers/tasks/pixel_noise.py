@@ -2,8 +2,8 @@
 
 Drawing a million normal numbers a sequence would take longer than training on them. So the rows of
 noise, one a step, are drawn once and lie in a ring. At each step the ring is turned at random, and
-each sequence takes the row that its number points to: numbers are standard normal, and no two
-sequences of a batch have the same at any step.
+each sequence takes the row that its number points to: numbers are standard normal, and of 16,384
+sequences on end no two have the same at any step.
 """
 
 from functools import cached_property
@@ -47,7 +47,7 @@ class Noise:
         count, size, _ = steps.shape
         words = stream.words(1, -(-count // _TURNS_PER_WORD), step=step)
         turns = words.astype("<u8", copy=False).view("<u2")[0, :count].astype(np.intp)
-        # Rows that lie together are copied in half the time of as many here and there.
+        # Rows that lie together are copied sooner than as many here and there.
         ring = self._ring(size)
         for shown, turned in zip(steps.numpy(), ((turns + first) % ROWS).tolist(), strict=True):
             shown[:] = ring[turned : turned + size]

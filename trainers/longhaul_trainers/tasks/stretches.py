@@ -54,7 +54,9 @@ class Stretches:
     def mapped(self, rows: Callable[[NDArray[np.generic]], NDArray[np.generic]]) -> "Stretches":
         """What becomes of their rows (n, I), all by one call, for there may be many stretches."""
         ends = np.cumsum(self.bounds[:, 1] - self.bounds[:, 0])
-        values = rows(np.concatenate([self.values[first:end] for first, end in self.bounds]))
+        values = rows(
+            np.concatenate([self.values[first:end] for first, end in self.bounds.tolist()])
+        )
         return Stretches(values, np.stack([np.append(0, ends[:-1]), ends], axis=1))
 
     def cut(self, most: int | None, ahead: int) -> "Stretches":
