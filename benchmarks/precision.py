@@ -17,13 +17,13 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from cells import trial
+from longhaul_trainers.precision import PRECISIONS
 from machine import machine_table
 
 RESULTS = Path(__file__).parent / "results"
-PRECISIONS: tuple[Literal["float32", "bfloat16"], ...] = ("float32", "bfloat16")
 TURNS = (200, 784, 2000)
 SEEDS = (1, 2, 3)
 TASKS = {"copying": {"delay": 50}, "adding": {"length": 100}}

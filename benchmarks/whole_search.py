@@ -3,9 +3,11 @@
     .venv/bin/python benchmarks/whole_search.py [--trials 32] [--steps 270] [--delay 50]
         [--hidden 64] [--batch 20] [--variants slots-4,slots-auto]
     .venv/bin/python benchmarks/whole_search.py --trials 64 --steps 2700 --delay 200
+        --variants slots-auto,slots-4,plain
 
 Writes whole_search.md and whole_search.json to benchmarks/results/. The first command takes about
-six minutes on two cores, most of them the plain search's; the second an hour.
+six minutes on two cores, most of them the plain search's; the second half an hour or
+more.
 """
 
 import argparse
@@ -50,7 +52,7 @@ resources: {{slots: {slots}}}
 
 NOTES = """\
 - **slots-P**: `longhaul search`, as a user types it, with `resources: {slots: P}`: one trial a
-  core, each in a process of its own (1), or packs of P in one process a core.
+  core, each in a process of its own (1, auto), or packs of P in one process a core.
 - **plain**: Ray Tune with OptunaSearch, ASHA and MLflowLoggerCallback as their documentations show
   them, a process for each trial, over `benchmarks/plain_loop.py`; the same configurations as the
   first search, and stopped where that stopped.

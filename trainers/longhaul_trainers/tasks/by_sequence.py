@@ -38,14 +38,14 @@ class BySequence:
         numbers = math.prod(shape)
         # Each begins where memory of its own would.
         apart = numbers + -numbers % (ALIGNMENT // self._dtype.itemsize)
-        taken = reused(batches, apart, dtype=self._dtype)[:, :numbers].unflatten(1, shape).unbind()
+        memory = reused(batches, apart, dtype=self._dtype)
+        taken: tuple[Tensor, ...] = memory[:, :numbers].unflatten(1, shape).unbind()
         step, places = np.arange(steps)[:, None], np.empty((steps, size), dtype=np.int64)
         for into, first in zip(taken, chosen * steps, strict=True):
             np.add(first, step, out=places)
             # Without `clip`, which has nothing to clip, numpy would write to a buffer first.
             np.take(self._steps, places, axis=0, out=into.numpy(), mode="clip")
-        each: tuple[Tensor, ...] = taken
-        return each
+        return taken
 
 
 @final

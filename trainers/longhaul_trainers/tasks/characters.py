@@ -229,8 +229,7 @@ class Characters(LanguageModelTask):
         """See `LanguageModelTask.asked`."""
         codes, layout = self.codes(part), self.protocol.layout
         if layout == "lines":
-            lines = self._lines(part)
-            found = np.concatenate([lines[i][1:] for i in range(len(lines))])
+            found = self._lines(part).without(1, 0).joined()
         elif layout == "windows" and part != "train":
             found = codes[1 : 1 + (len(codes) - 1) // self.length * self.length]
         else:

@@ -78,8 +78,7 @@ class NextFrameTask(TaskAhead):
         """All frames of a part that are asked for, as stored, (total, I)."""
         before, after = max(0, -self.ahead), max(0, self.ahead)
         whole = self.sequences(part).cut(None, abs(self.ahead))
-        frames = [whole[i][after : len(whole[i]) - before] for i in range(len(whole))]
-        return np.concatenate(frames).astype(np.float32)
+        return whole.without(after, before).joined().astype(np.float32)
 
     @cached_property
     def _pieces(self) -> Stretches:

@@ -33,7 +33,6 @@ class Noise:
     def __init__(self, width: int, *labels: str | int) -> None:
         self._width = width
         self._labels = labels
-        self._kept = np.empty((0, width), dtype=np.float32)
 
     def fill(self, steps: Tensor, stream: Stream, step: int, first: int = 0) -> None:
         """Noise of each sequence's own.
@@ -47,22 +46,18 @@ class Noise:
         count, size, _ = steps.shape
         words = stream.words(1, -(-count // _TURNS_PER_WORD), step=step)
         turns = words.astype("<u8", copy=False).view("<u2")[0, :count].astype(np.intp)
-        # Rows that lie together are copied sooner than as many here and there.
-        ring = self._ring(size)
+        # Rows that lie together are copied sooner than as many here and there: so as many of the
+        # first ones follow the last as one turn reaches.
+        if len(self._ring) < ROWS + size - 1:
+            self._ring = np.resize(self._ring[:ROWS], (ROWS + size - 1, self._width))
         for shown, turned in zip(steps.numpy(), ((turns + first) % ROWS).tolist(), strict=True):
-            shown[:] = ring[turned : turned + size]
+            shown[:] = self._ring[turned : turned + size]
 
     def fill_alike(self, steps: Tensor) -> None:
         """The same block, the first rows, after every image: ``steps`` is overwritten."""
-        steps.numpy()[:] = self._rows[np.arange(len(steps)) % ROWS, None]
+        steps.numpy()[:] = self._ring[np.arange(len(steps)) % ROWS, None]
 
     @cached_property
-    def _rows(self) -> NDArray[np.float32]:
+    def _ring(self) -> NDArray[np.float32]:
         words = Stream(*self._labels).words(ROWS, -(-self._width // PER_WORD))
         return np.ascontiguousarray(normal32(words)[:, : self._width])
-
-    def _ring(self, size: int) -> NDArray[np.float32]:
-        """All rows, and as many of the first ones again as one turn reaches."""
-        if len(self._kept) < ROWS + size - 1:
-            self._kept = self._rows[np.arange(ROWS + size - 1) % ROWS]
-        return self._kept

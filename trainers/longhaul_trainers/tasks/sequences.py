@@ -244,8 +244,7 @@ class Sequences(NextFrameTask):
         targets = np.full((steps, len(chosen)), IGNORED, dtype=np.int64)
         # A sequence is known by its first row, which is where the labels are looked up.
         places = np.searchsorted(self._all.bounds[:, 0], chosen.bounds[:, 0])
-        last = chosen.bounds[:, 1] - chosen.bounds[:, 0] - 1
-        targets[last, np.arange(len(chosen))] = self._labels[places]
+        targets[chosen.lengths - 1, np.arange(len(chosen))] = self._labels[places]
         return Batch(self.prepared(chosen).padded(steps, 0.0), torch.from_numpy(targets))
 
     def _standardized(self, frames: NDArray[np.generic]) -> NDArray[np.float32]:

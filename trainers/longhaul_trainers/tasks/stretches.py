@@ -39,9 +39,14 @@ class Stretches:
         return self.values[first:end]
 
     @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Rows of each."""
+        return self.bounds[:, 1] - self.bounds[:, 0]
+
+    @property
     def longest(self) -> int:
         """Rows of the longest one; 0 if there is none."""
-        return int((self.bounds[:, 1] - self.bounds[:, 0]).max(initial=0))
+        return int(self.lengths.max(initial=0))
 
     def take(self, chosen: NDArray[np.int64] | slice) -> "Stretches":
         """Some of them, in the order given."""
@@ -51,13 +56,14 @@ class Stretches:
         """Each without its first ``before`` and its last ``after`` rows."""
         return Stretches(self.values, self.bounds + np.array([before, -after]))
 
-    def mapped(self, rows: Callable[[NDArray[np.generic]], NDArray[np.generic]]) -> "Stretches":
-        """What becomes of their rows (n, I), all by one call, for there may be many stretches."""
-        ends = np.cumsum(self.bounds[:, 1] - self.bounds[:, 0])
-        values = rows(
-            np.concatenate([self.values[first:end] for first, end in self.bounds.tolist()])
-        )
-        return Stretches(values, np.stack([np.append(0, ends[:-1]), ends], axis=1))
+    def joined(self) -> NDArray[np.generic]:
+        """The rows of all, one behind the other, (total, I) or (total,)."""
+        return np.concatenate([self.values[first:end] for first, end in self.bounds.tolist()])
+
+    def mapped(self, change: Callable[[NDArray[np.generic]], NDArray[np.generic]]) -> "Stretches":
+        """What becomes of their rows, all by one call, for there may be many stretches."""
+        ends = np.cumsum(self.lengths)
+        return Stretches(change(self.joined()), np.stack([ends - self.lengths, ends], axis=1))
 
     def cut(self, most: int | None, ahead: int) -> "Stretches":
         """Pieces of at most ``most`` rows, None for any number, each with ``ahead`` rows more.
@@ -77,18 +83,16 @@ class Stretches:
 
     def padded(self, steps: int, fill: float) -> Tensor:
         """All of them side by side with ``fill`` behind each, float32 (steps, B, I)."""
-        bounds = self.bounds.tolist()
-        lengths = [end - first for first, end in bounds]
-        width = self.values.shape[1]
-        padded = recycled().blank(fill, steps, len(bounds), width, written=lengths)
-        for b, (first, end) in enumerate(bounds):
+        lengths, width = self.lengths.tolist(), self.values.shape[1]
+        padded = recycled().blank(fill, steps, len(self), width, written=lengths)
+        for b, (first, end) in enumerate(self.bounds.tolist()):
             padded.array[: end - first, b] = self.values[first:end]
         padded.undo = partial(_take_back, lengths, fill)
         return padded.tensor
 
 
 def _take_back(lengths: Sequence[int], fill: float, array: Numbers, written: Sequence[int]) -> bool:
-    last = array[-1, :, -1]  # whoever writes into a batch writes all over it
+    last = array[-1]
     untouched = bool((np.isnan(last) if np.isnan(fill) else last == fill).all())
     for b, (length, next_length) in enumerate(zip(lengths, written, strict=True)):
         if next_length < length:

@@ -45,7 +45,7 @@ class TrainingSettings(Settings):
         structural=True,
         help="bfloat16: what the products of state and gradient with the recurrent matrix read is "
         "rounded, and what its own gradient is summed from; all else and all sums stay float32; "
-        "on a CPU it takes longer",
+        "slower on the CPU where it was measured",
     )
     evaluate_every: int = setting(
         50,
